@@ -1,0 +1,1 @@
+"""Simulation behind `gymnasium.Env`. Knows vla.types and vla.protocols only."""

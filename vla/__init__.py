@@ -1,0 +1,1 @@
+"""The policy side: types, policies, the control loop and evaluation. Knows no simulator and no robot."""

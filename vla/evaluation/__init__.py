@@ -1,0 +1,1 @@
+"""Plan, workers, journal, summary, statistics, comparison and report of a success-rate evaluation."""

@@ -1,0 +1,1 @@
+"""Policy implementations: Observation -> ActionChunk."""

@@ -1,0 +1,90 @@
+"""What the rooms promise each other.
+
+Simulation is a plain `gymnasium.Env`. What the loop and the evaluator read besides the gymnasium API:
+
+- observation: `{"images": {camera: (H, W, 3) uint8}, "state": (S,) float64}`; images may be rendered when read;
+- `reset(options={"trial": k})`; `info["instruction"]`, `info["is_success"]`, `info["time"]` [s];
+- on `env.unwrapped`: `action_spec: ActionSpec`, `task: TaskSpec`, `flat_state() -> (N,) float64`, and
+  `timing: dict[str, float]` with the seconds spent in `sim` and `render` since the last reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from vla.types import ActionChunk, Episode, FloatArray, Observation, Step, TaskSpec
+
+
+class SafetyStop(RuntimeError):
+    """The motion must end now; the message says what was wrong with the action."""
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Answers an observation with a chunk of actions. numpy in, numpy out."""
+
+    def reset(self) -> None:
+        """Forget the previous episode."""
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        """Plan the next actions."""
+
+
+@runtime_checkable
+class BatchedPolicy(Policy, Protocol):
+    """A policy that answers several observations at once."""
+
+    def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        """Plan for each observation; the answers equal those of single queries."""
+
+
+@runtime_checkable
+class PrivilegedPolicy(Policy, Protocol):
+    """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only."""
+
+    def bind(self, env: Any) -> None:
+        """Attach to the unwrapped `gymnasium.Env` that is about to be run."""
+
+
+class Inference(Protocol):
+    """Turns chunks into one action a tick."""
+
+    policy_calls: int
+    policy_s: float
+
+    def reset(self) -> None:
+        """Start a new episode: empty queue, counters at zero."""
+
+    def next_action(self, observation: Observation) -> FloatArray:
+        """The (A,) action for this tick; asks the policy when it must."""
+
+
+class SafetyFilter(Protocol):
+    """The polite layer: clips and flags, or raises `SafetyStop`."""
+
+    def reset(self) -> None:
+        """Start a new episode."""
+
+    def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
+        """(A,) requested -> (A,) allowed, and whether it was changed."""
+
+
+class Benchmark(Protocol):
+    """The list of tasks of a suite; reading it builds no environment."""
+
+    name: str
+    tasks: Sequence[TaskSpec]
+
+
+class Subscriber(Protocol):
+    """Watches the loop. Must not block: enqueue, write elsewhere."""
+
+    def on_episode_start(self, observation: Observation) -> None:
+        """Called once, before the first action."""
+
+    def on_step(self, step: Step) -> None:
+        """Called after each action."""
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Called once, also after an error (then the last observation may be missing)."""

@@ -1,0 +1,86 @@
+"""The control loop: the only place where observe, decide, guard, act and record happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+from vla.protocols import Inference, SafetyFilter, SafetyStop, Subscriber
+from vla.types import Episode, Observation, Outcome, Step
+
+
+def run_episode(
+    env: gymnasium.Env[Any, Any],
+    inference: Inference,
+    safety: SafetyFilter,
+    subscribers: Sequence[Subscriber] = (),
+    *,
+    trial: int,
+    max_steps: int,
+) -> Episode:
+    """Run one attempt, from reset to success, to the step limit, or to a safety stop.
+
+    Args:
+        env: see `vla.protocols` for what is read besides the gymnasium API.
+        inference: one action a tick.
+        safety: the polite layer of limits.
+        subscribers: watchers; they must not block.
+        trial: which initial state.
+        max_steps: step limit; reaching it is a FAILURE.
+
+    Returns:
+        The episode: SUCCESS, FAILURE or STOPPED. An exception from env or policy passes through, after
+        the subscribers were told that the episode ended as an ERROR.
+    """
+    started = time.perf_counter()
+    unwrapped: Any = env.unwrapped
+    outcome, detail, steps = Outcome.ERROR, "", 0
+    observation: Observation | None = None
+    try:
+        raw, info = env.reset(options={"trial": trial})
+        inference.reset()
+        observation = _observe(raw, info)
+        safety.reset()
+        for subscriber in subscribers:
+            subscriber.on_episode_start(observation)
+        outcome = Outcome.FAILURE
+        while steps < max_steps:
+            requested = inference.next_action(observation)
+            sent, clipped = safety(requested, observation)
+            raw, _, terminated, truncated, info = env.step(sent)
+            success = bool(info["is_success"])
+            step = Step(steps, observation, requested, sent, clipped, success)
+            steps += 1
+            for subscriber in subscribers:
+                subscriber.on_step(step)
+            observation = _observe(raw, info)
+            if success:
+                outcome = Outcome.SUCCESS
+            if terminated or truncated:
+                break
+    except SafetyStop as stop:
+        outcome, detail = Outcome.STOPPED, str(stop)
+    except BaseException:
+        outcome = Outcome.ERROR
+        raise
+    finally:
+        episode = Episode(
+            task=unwrapped.task.name,
+            instruction=unwrapped.task.instruction,
+            trial=trial,
+            outcome=outcome,
+            steps=steps,
+            policy_calls=inference.policy_calls,
+            timing={**unwrapped.timing, "policy": inference.policy_s, "wall": time.perf_counter() - started},
+            info={"detail": detail} if detail else {},
+        )
+        for subscriber in subscribers:
+            subscriber.on_episode_end(episode, observation)
+    return episode
+
+
+def _observe(raw: Mapping[str, Any], info: Mapping[str, Any]) -> Observation:
+    return Observation(raw["images"], raw["state"], info["instruction"], info["time"])

@@ -1,0 +1,33 @@
+"""The polite layer of limits: clip into range and flag it; stop on what cannot be an action at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla.protocols import SafetyStop
+from vla.types import ActionSpec, FloatArray, Observation
+
+
+class LimitFilter:
+    """Clips an action into the range of its spec. The driver's own gate does not trust this layer."""
+
+    def __init__(self, spec: ActionSpec) -> None:
+        self._spec = spec
+
+    def reset(self) -> None:
+        """Nothing is remembered between ticks."""
+
+    def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
+        """(A,) -> (A,) in range, and whether it was changed.
+
+        Raises:
+            SafetyStop: wrong shape, NaN or infinity.
+        """
+        expected = self._spec.low.shape
+        if action.shape != expected:
+            raise SafetyStop(f"action: expected shape {expected} {self._spec.names}, got {action.shape}")
+        if not np.isfinite(action).all():
+            entry = int(np.argmin(np.isfinite(action)))
+            raise SafetyStop(f"action: expected finite numbers, got {action[entry]} in {self._spec.names[entry]}")
+        allowed = np.clip(action, self._spec.low, self._spec.high)
+        return allowed, bool((allowed != action).any())

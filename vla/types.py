@@ -1,0 +1,183 @@
+"""The numpy types that cross every border: observation, action chunk, action spec, step, episode.
+
+Axis letters (used at line ends everywhere): B batch, K chunk length, A action, S state, H W image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+Image = npt.NDArray[np.uint8]  # (H, W, 3) RGB, upright
+
+
+class Outcome(StrEnum):
+    """How an episode ended. An exception is an ERROR, never a FAILURE."""
+
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    ERROR = "ERROR"
+    STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a policy sees at one moment.
+
+    Attributes:
+        images: camera name -> (H, W, 3) uint8 RGB, upright. May be rendered only when read.
+        state: (S,) float64; the names and units of its entries are in the embodiment.
+        instruction: what the robot is told to do, in words.
+        time: [s] monotonic, of the oldest sensor reading.
+    """
+
+    images: Mapping[str, Image]
+    state: FloatArray  # (S,)
+    instruction: str
+    time: float
+
+
+@dataclass(frozen=True, eq=False)
+class ActionChunk:
+    """K actions planned at once, in env units.
+
+    Attributes:
+        actions: (K, A) float64, K >= 1, all finite.
+        instruction: the words this chunk was planned for.
+        observed_at: [s] `Observation.time` of the observation it answers.
+        inference_s: [s] how long the policy took.
+
+    Raises:
+        ValueError: if `actions` is not a finite (K, A) array.
+    """
+
+    actions: FloatArray  # (K, A)
+    instruction: str
+    observed_at: float
+    inference_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        actions = np.asarray(self.actions, dtype=np.float64)
+        if actions.ndim != 2 or 0 in actions.shape:
+            raise ValueError(f"ActionChunk.actions: expected shape (K, A) with K, A >= 1, got {actions.shape}")
+        if not np.isfinite(actions).all():
+            step, entry = np.argwhere(~np.isfinite(actions))[0]
+            raise ValueError(
+                f"ActionChunk.actions: expected finite numbers, got {actions[step, entry]} "
+                f"at step {step}, entry {entry}"
+            )
+        object.__setattr__(self, "actions", actions)
+
+
+@dataclass(frozen=True, eq=False)
+class ActionSpec:
+    """What an action means and which actions are allowed.
+
+    Attributes:
+        kind: `joint_position` (absolute) or `eef_delta` (a motion relative to now).
+        names: one name an entry, unit in brackets.
+        low, high: (A,) limits.
+        max_step: (A,) the largest allowed change between two ticks at `hz`; inf where there is no limit.
+        hz: [1/s] control rate.
+    """
+
+    kind: Literal["joint_position", "eef_delta"]
+    names: tuple[str, ...]
+    low: FloatArray  # (A,)
+    high: FloatArray  # (A,)
+    max_step: FloatArray  # (A,)
+    hz: float
+
+    def __post_init__(self) -> None:
+        shape = (len(self.names),)
+        for name in ("low", "high", "max_step"):
+            if np.shape(getattr(self, name)) != shape:
+                raise ValueError(f"ActionSpec.{name}: expected shape {shape}, got {np.shape(getattr(self, name))}")
+
+    def hold(self, last: FloatArray) -> FloatArray:
+        """The action that keeps the robot where it is: repeat a position, zero a delta. (A,) -> (A,)."""
+        return last.copy() if self.kind == "joint_position" else np.zeros_like(last)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One tick of the control loop, as subscribers see it.
+
+    Attributes:
+        index: 0 for the first action of the episode.
+        observation: what the action answered.
+        requested: (A,) what the policy asked for.
+        sent: (A,) what was really sent after the safety filter.
+        clipped: whether the safety filter changed it.
+        success: whether the task was solved after this step.
+    """
+
+    index: int
+    observation: Observation
+    requested: FloatArray  # (A,)
+    sent: FloatArray  # (A,)
+    clipped: bool
+    success: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One attempt at a task and how it ended.
+
+    Attributes:
+        task: name of the task.
+        instruction: the words at the start.
+        trial: which of the benchmark's initial states.
+        outcome: see `Outcome`.
+        steps: actions executed (settle steps not counted).
+        policy_calls: how often the policy was asked.
+        timing: [s] seconds by part: `sim`, `render`, `policy`, `wall`.
+        info: anything else worth a column (JSON values only).
+    """
+
+    task: str
+    instruction: str
+    trial: int
+    outcome: Outcome
+    steps: int
+    policy_calls: int
+    timing: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One task of a benchmark, known before anything is built.
+
+    Attributes:
+        id: index in its suite.
+        name: file-safe name.
+        instruction: the words the policy gets.
+        max_steps: published step limit (settle steps not counted).
+        trials: number of official initial states.
+    """
+
+    id: int
+    name: str
+    instruction: str
+    max_steps: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class Conformance:
+    """Whether this machine draws and simulates what the published numbers were measured on.
+
+    Attributes:
+        fingerprint: versions, renderer, hashes: what a result depends on. JSON values only.
+        drifts: one sentence for each difference: what differs, expected, got, how to mend it.
+    """
+
+    fingerprint: Mapping[str, Any]
+    drifts: tuple[str, ...]
