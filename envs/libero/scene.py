@@ -1,0 +1,180 @@
+"""Exact scenes: trial k of a task as the stock sequential protocol builds it, in any order, at the cost of a soft reset.
+
+The published protocol seeds numpy with 0, then hard-resets before every trial. Fixtures without joints are
+placed by the random generator at each reset and are not part of the saved initial states, so a trial's scene
+depends on how many resets came before it. Here the generator's state before each reset is found once, by
+replaying the draws without recompiling the model; a trial then starts from its own generator state on a
+pristine model. The same robosuite code places everything, so the result is bit-identical.
+
+Three properties of the stock hard reset are reproduced on purpose:
+- a task's list of joint samplers (open drawers, lit stoves) grows by one copy with every reset;
+- a failed placement is followed by another complete reset;
+- the solver's warm start has gone through the forward passes of the reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from envs.libero.controller import LeanController
+from envs.libero.suites import LiberoTask
+from vla.types import FloatArray
+
+PROTOCOL_SEED = 0  # env.seed(0): openvla-oft e4287e9, experiments/robot/libero/libero_utils.py
+
+
+class Scene:
+    """A compiled task whose initial scenes are pure functions of the trial number.
+
+    Attributes:
+        upstream: the robosuite environment (LIBERO's `ControlEnv.env`), without renderer and observables.
+        model, data: MuJoCo's own structures.
+        controller: steps the arm.
+    """
+
+    def __init__(self, task: LiberoTask) -> None:
+        from robosuite.utils.errors import RandomizationError
+
+        self._randomization_error = RandomizationError
+        self.init_states = task.init_states()  # (trials, 1 + nq + nv)
+        self.upstream = _build_upstream(task)
+        self.model: Any = self.upstream.sim.model._model
+        self.data: Any = self.upstream.sim.data._data
+        if self.init_states.shape[1] != 1 + self.model.nq + self.model.nv:
+            raise ValueError(
+                f"{task.init_file}: expected states of 1 + nq + nv = {1 + self.model.nq + self.model.nv} numbers, "
+                f"got {self.init_states.shape[1]}; the file belongs to another scene"
+            )
+        self._samplers = list(self.upstream.object_property_initializers)
+        self._generators = self._replay_generators(len(self.init_states))
+        self.controller = LeanController(self.upstream)
+
+    def reset(self, trial: int) -> None:
+        """Put the simulator in the state that the stock protocol has after `set_init_state` of trial `trial`."""
+        resets, generator = self._generators[trial]
+        with _numpy_generator(generator):
+            self._reset_scene(resets)
+        upstream = self.upstream
+        upstream.sim.forward()
+        upstream.visualize({name: False for name in upstream._visualizations})
+        self.set_state(self.init_states[trial])
+        upstream._post_process()
+        self.controller.reset(upstream.robots[0].controller)
+
+    def set_state(self, state: FloatArray) -> None:
+        """Set (1 + nq + nv,) [time, qpos, qvel] and recompute what follows from it."""
+        self.upstream.sim.set_state_from_flattened(state)
+        self.upstream.sim.forward()
+
+    def flat_state(self) -> FloatArray:
+        """(1 + nq + nv,) float64: [time, qpos, qvel]."""
+        return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
+
+    def is_success(self) -> bool:
+        """Whether every goal predicate holds; kinematics are those of the last substep, as in the stock loop."""
+        return bool(self.upstream._check_success())
+
+    def proprioception(self) -> FloatArray:
+        """(8,) eef position [m], axis-angle of the hand [rad], finger positions [m], as the kinematics stand."""
+        robot = self.upstream.robots[0]
+        position = self.data.site_xpos[robot.eef_site_id]
+        w, x, y, z = self.upstream.sim.data.get_body_xquat(robot.robot_model.eef_name)
+        fingers = self.data.qpos[robot._ref_gripper_joint_pos_indexes]
+        return np.concatenate([position, axis_angle(np.array([x, y, z, w])), fingers])
+
+    def _reset_scene(self, resets: int) -> None:
+        """What the stock hard reset does after compiling, on a model brought back to its compiled values."""
+        upstream = self.upstream
+        for name, value in upstream.compiled_values.items():
+            getattr(self.model, name)[:] = value
+        upstream.sim.reset()
+        upstream.sim.forward()
+        # One copy of the samplers from the constructor, and one from each hard reset since.
+        upstream.object_property_initializers = self._samplers * (1 + resets)
+        upstream.robots[0].gripper.current_action = np.zeros(upstream.robots[0].gripper.dof)
+        upstream._reset_internal()
+
+    def _replay_generators(self, trials: int) -> list[tuple[int, Any]]:
+        """For each trial: the number of the hard reset that succeeds, and the generator's state before it."""
+        found: list[tuple[int, Any]] = []
+        with _numpy_generator(np.random.RandomState(PROTOCOL_SEED).get_state()):
+            resets = 0
+            while len(found) < trials:
+                resets += 1
+                before = np.random.get_state()
+                try:
+                    self._reset_scene(resets)
+                except self._randomization_error:
+                    continue
+                found.append((resets, before))
+        return found
+
+
+def axis_angle(quaternion: FloatArray) -> FloatArray:
+    """(4,) xyzw -> (3,) [rad]. The sign is not made canonical, so the angle may exceed pi, as in openvla-oft."""
+    w = min(max(quaternion[3], -1.0), 1.0)
+    norm = math.sqrt(1.0 - w * w)
+    if math.isclose(norm, 0.0):
+        return np.zeros(3)
+    return np.asarray(quaternion[:3] * 2.0 * math.acos(w) / norm)
+
+
+def _build_upstream(task: LiberoTask) -> Any:
+    """Compile the task with LIBERO's and robosuite's own code, without renderer and camera observables."""
+    with quiet_imports():
+        import robosuite
+        from libero.libero.envs import TASK_MAPPING, bddl_utils
+
+    problem = TASK_MAPPING[bddl_utils.get_problem_info(str(task.bddl_file))["problem_name"]]
+
+    class Compiled(problem):  # type: ignore[misc, valid-type]
+        """The task, remembering the compiled values that placing its fixtures and drawing it overwrite."""
+
+        def _initialize_sim(self, xml_string: str | None = None) -> None:
+            super()._initialize_sim(xml_string)
+            fields = ("body_pos", "body_quat", "site_rgba")
+            self.compiled_values = {name: getattr(self.sim.model._model, name).copy() for name in fields}
+
+    Compiled.__name__ = problem.__name__  # LIBERO compares it with the problem named in the file
+    return Compiled(
+        str(task.bddl_file),
+        robots=["Panda"],
+        controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
+        gripper_types="default",
+        initialization_noise=None,
+        use_camera_obs=False,
+        has_renderer=False,
+        has_offscreen_renderer=False,
+        control_freq=20,
+        horizon=1000,
+    )
+
+
+@contextlib.contextmanager
+def _numpy_generator(state: Any) -> Iterator[None]:
+    """Give LIBERO's samplers the numpy generator state they draw from; the caller's is put back."""
+    saved = np.random.get_state()
+    np.random.set_state(state)
+    try:
+        yield
+    finally:
+        np.random.set_state(saved)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hide what robosuite prints about macro files at import; errors and exceptions still show."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,109 @@
+"""Suites of LIBERO and LIBERO-PRO: their tasks, their words, and the published step limits.
+
+Reading a suite builds no simulation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vla.types import FloatArray, TaskSpec
+
+# Longest demonstration of each suite, rounded up: openvla-oft e4287e9, experiments/robot/libero/run_libero_eval.py.
+MAX_STEPS = {
+    "libero_spatial": 220,
+    "libero_object": 280,
+    "libero_goal": 300,
+    "libero_10": 520,
+    "libero_90": 400,
+}
+# LIBERO-PRO: each 10-task suite with other words, objects, places or goals.
+PERTURBATIONS = ("lan", "object", "swap", "task")
+SUITES = tuple(MAX_STEPS) + tuple(
+    f"{base}_{kind}" for base in MAX_STEPS if base != "libero_90" for kind in PERTURBATIONS
+)
+
+
+@dataclass(frozen=True)
+class LiberoTask(TaskSpec):
+    """A task with the files that define it.
+
+    Attributes:
+        bddl_file: scene and goal, in LIBERO's dialect of PDDL.
+        init_file: (trials, 1 + nq + nv) flattened simulator states.
+    """
+
+    suite: str
+    bddl_file: Path
+    init_file: Path
+
+    def init_states(self) -> FloatArray:
+        """(trials, 1 + nq + nv) float64: the benchmark's initial states, [time, qpos, qvel]."""
+        return load_init_states(self.init_file)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks. Satisfies `vla.protocols.Benchmark`."""
+
+    name: str
+    tasks: tuple[LiberoTask, ...]
+
+
+def load_suite(name: str) -> Suite:
+    """Read the tasks of a suite.
+
+    Raises:
+        ValueError: unknown suite; the message names the nearest.
+    """
+    if name not in SUITES:
+        nearest = difflib.get_close_matches(name, SUITES, n=1, cutoff=0.0)[0]
+        raise ValueError(f"env.suite: unknown suite '{name}'; did you mean '{nearest}'? Known: {', '.join(SUITES)}")
+    from libero.libero import get_libero_path
+    from libero.libero.benchmark.libero_suite_task_map import libero_task_map
+
+    bddl = Path(get_libero_path("bddl_files")).resolve() / name
+    init = Path(get_libero_path("init_states")).resolve() / name
+    base = next(suite for suite in MAX_STEPS if name == suite or name.rpartition("_")[0] == suite)
+    tasks = []
+    for task_id, task in enumerate(libero_task_map[name]):
+        init_file = init / f"{task}.pruned_init.npz"
+        tasks.append(
+            LiberoTask(
+                id=task_id,
+                name=task,
+                instruction=_instruction(name, task, bddl / f"{task}.bddl"),
+                max_steps=MAX_STEPS[base],
+                trials=len(load_init_states(init_file)),
+                suite=name,
+                bddl_file=bddl / f"{task}.bddl",
+                init_file=init_file,
+            )
+        )
+    return Suite(name, tuple(tasks))
+
+
+def load_init_states(path: Path) -> FloatArray:
+    """(trials, 1 + nq + nv) float64 from one of the benchmark's files; pickled data are refused."""
+    with np.load(path, allow_pickle=False) as archive:
+        return np.asarray(archive["states"], dtype=np.float64)
+
+
+def _instruction(suite: str, task: str, bddl_file: Path) -> str:
+    """The official words: those of the file name, except where LIBERO-PRO changes the words or the goal."""
+    if suite.endswith(("_lan", "_task")):
+        found = re.search(r"\(:language\s+([^)]*)\)", bddl_file.read_text())
+        if found is None:
+            raise ValueError(f"{bddl_file}: expected a (:language ...) entry, found none")
+        return found.group(1).strip().lower()
+    words = task
+    scene: Literal["SCENE"] = "SCENE"
+    if task[0].isupper():  # KITCHEN_SCENE3_turn_on_...: the scene is not part of the words
+        words = task.partition(scene)[2].partition("_")[2]
+    return " ".join(words.split("_"))
