@@ -116,6 +116,8 @@ class Step:
         sent: (A,) what was really sent after the safety filter.
         clipped: whether the safety filter changed it.
         success: whether the task was solved after this step.
+        after: what was seen after the action. Images that are rendered only when read can be read here while
+            `on_step` runs; those of `observation` no longer.
     """
 
     index: int
@@ -124,6 +126,7 @@ class Step:
     sent: FloatArray  # (A,)
     clipped: bool
     success: bool
+    after: Observation
 
 
 @dataclass(frozen=True, eq=False)

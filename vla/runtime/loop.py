@@ -52,11 +52,12 @@ def run_episode(
             sent, clipped = safety(requested, observation)
             raw, _, terminated, truncated, info = env.step(sent)
             success = bool(info["is_success"])
-            step = Step(steps, observation, requested, sent, clipped, success)
+            after = _observe(raw, info)
+            step = Step(steps, observation, requested, sent, clipped, success, after)
             steps += 1
+            observation = after
             for subscriber in subscribers:
                 subscriber.on_step(step)
-            observation = _observe(raw, info)
             if success:
                 outcome = Outcome.SUCCESS
             if terminated or truncated:

@@ -1,0 +1,182 @@
+"""A benchmark of a second instead of an hour: a point that must be pushed over a line. No simulator."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, TaskSpec
+
+MAX_STEPS = 40
+INSTRUCTION = "push the <b>bowl</b> & 'plate' over line {}"
+
+
+@dataclass
+class FakeBenchmark:
+    """Four tasks; task 3 cannot be solved within its step limit."""
+
+    name: str
+    trials: int = 5
+
+    def __post_init__(self) -> None:
+        if self.name != "fake_suite":
+            raise ValueError(f"unknown suite '{self.name}'. Did you mean 'fake_suite'?")
+        self.tasks: Sequence[TaskSpec] = [
+            TaskSpec(i, f"push_{i}", INSTRUCTION.format(i), MAX_STEPS, self.trials) for i in range(4)
+        ]
+
+
+def fake_preflight(drifts: Sequence[str] = ()) -> Conformance:
+    return Conformance({"renderer": "fake"}, tuple(drifts))
+
+
+class LazyImages(Mapping[str, Image]):
+    """Drawn when read; reading after the next step raises, as the real environments do."""
+
+    def __init__(self, env: FakeEnv) -> None:
+        self._env = env
+        self._tick = env.tick
+
+    def __getitem__(self, name: str) -> Image:
+        if self._env.tick != self._tick:
+            raise RuntimeError("stale images: the environment has moved on")
+        if name not in self._env.cameras:
+            raise KeyError(name)
+        return self._env.draw()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._env.cameras)
+
+    def __len__(self) -> int:
+        return len(self._env.cameras)
+
+
+class FakeEnv(gymnasium.Env[Any, Any]):
+    """`trouble` maps "task/trial" to what happens at the third step: raise | kill | kill_once | hang."""
+
+    def __init__(
+        self,
+        suite: str,
+        task_id: int,
+        cameras: Sequence[str] = ("front", "wrist"),
+        size: int = 32,
+        trouble: Mapping[str, str] | None = None,
+        scratch: str | None = None,
+    ) -> None:
+        self.task = FakeBenchmark(suite).tasks[task_id]
+        self.cameras = tuple(cameras)
+        self.action_spec = ActionSpec(
+            "eef_delta", ("x", "y"), np.full(2, -1.0), np.full(2, 1.0), np.full(2, np.inf), 20.0
+        )
+        self.observation_space = gymnasium.spaces.Dict()
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+        self.timing = {"sim": 0.0, "render": 0.0}
+        self.tick = 0
+        self._size = size
+        self._trouble = dict(trouble or {})
+        self._scratch = scratch
+        self._state = np.zeros(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        trial = (options or {})["trial"]
+        self._state = np.random.default_rng([self.task.id, trial]).normal(size=3)
+        self._goal = 1e9 if self.task.id == 3 else 4.0 + self.task.id
+        self._kind = self._trouble.get(f"{self.task.id}/{trial}")
+        self.timing = {"sim": 0.0, "render": 0.0}
+        self.tick += 1
+        self._steps = 0
+        return self._observe(), self._info()
+
+    def step(self, action: FloatArray) -> tuple[Any, float, bool, bool, Any]:
+        self._steps += 1
+        if self._steps == 3 and self._kind:
+            self._misbehave(self._kind)
+        self._state[:2] += 0.5 * action
+        self._state[2] = np.sin(self._state.sum())
+        self.tick += 1
+        self.timing["sim"] += 0.001
+        info = self._info()
+        return self._observe(), 0.0, info["is_success"], False, info
+
+    def draw(self) -> Image:
+        self.timing["render"] += 0.002
+        return np.full((self._size, self._size, 3), int(abs(self._state[0]) * 20) % 256, np.uint8)
+
+    def flat_state(self) -> FloatArray:
+        return self._state.copy()
+
+    def _observe(self) -> dict[str, Any]:
+        return {"images": LazyImages(self), "state": self._state.copy()}
+
+    def _info(self) -> dict[str, Any]:
+        solved = bool(self._state[0] > self._goal)
+        return {"instruction": self.task.instruction, "is_success": solved, "time": 0.05 * self._steps}
+
+    def _misbehave(self, kind: str) -> None:
+        if kind == "raise":
+            raise ArithmeticError(f"<script>alert('{self!r}')</script>")
+        if kind == "kill_once":
+            marker = Path(str(self._scratch)) / "died"
+            if marker.exists():
+                return
+            marker.touch()
+        if kind == "hang":
+            signal.pause()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class PushPolicy:
+    """Pushes right with random strength, so that results depend on seeding; looks at one camera."""
+
+    def __init__(self, chunk_size: int = 4) -> None:
+        self._chunk_size = chunk_size
+
+    def reset(self) -> None:
+        pass
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        observation.images["front"]
+        actions = np.random.uniform(0.2, 1.0, size=(self._chunk_size, 2))
+        return ActionChunk(actions, observation.instruction, observation.time)
+
+
+class SteadyPolicy(PushPolicy):
+    """Pushes right with strength by the picture; can answer in batches."""
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        strength = 0.3 + observation.images["front"].mean() / 500
+        return ActionChunk(
+            np.full((self._chunk_size, 2), strength), observation.instruction, observation.time
+        )
+
+    def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        return [self.infer(observation) for observation in observations]
+
+
+class BoundPolicy(SteadyPolicy):
+    """Reads the environment itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._env: Any = None
+
+    def bind(self, env: Any) -> None:
+        self._env = env
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        action = np.array([1.0, -np.sign(self._env.flat_state()[1])])
+        return ActionChunk(np.tile(action, (2, 1)), observation.instruction, observation.time)
+
+
+class NanPolicy(PushPolicy):
+    """Answers with what cannot be a chunk."""
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        return ActionChunk(np.full((2, 2), np.nan), observation.instruction, observation.time)

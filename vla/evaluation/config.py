@@ -1,0 +1,120 @@
+"""Hydra composition with messages that name the nearest valid key or option instead of a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vla.evaluation.errors import RefusedError, nearest
+
+
+def compose_config(directory: Path, name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose a primary config and resolve it.
+
+    Args:
+        directory: the `conf` folder.
+        name: primary config, such as `eval`.
+        overrides: Hydra overrides as typed, such as `policy=hold`.
+
+    Raises:
+        RefusedError: syntax error, unknown key, group or option, missing value; names the nearest valid one.
+    """
+    with initialize_config_dir(str(directory.resolve()), version_base="1.3"):
+        try:
+            config = compose(name, list(overrides))
+            OmegaConf.resolve(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise RefusedError(_explain(name, overrides, error)) from error
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise RefusedError(f"{missing[0]}: expected a value, got none. Add {missing[0]}=<value>.")
+    return config
+
+
+def to_dict(config: DictConfig) -> dict[str, Any]:
+    """The config as plain, resolved dicts and lists."""
+    return {str(key): value for key, value in _container(config).items()}
+
+
+def build(node: Mapping[str, Any], where: str, **arguments: Any) -> Any:
+    """Instantiate a config node (`_target_` and arguments).
+
+    Raises:
+        RefusedError: it could not be built; the message carries the cause.
+    """
+    if "_target_" not in node:
+        raise RefusedError(f"{where}: expected a node with _target_, got the keys {sorted(node)}.")
+    try:
+        return hydra_instantiate(dict(node), _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        detail = str(cause).splitlines()[0] if str(cause) else "no message"
+        raise RefusedError(
+            f"{where}: cannot build {node['_target_']}: {type(cause).__name__}: {detail}"
+        ) from error
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> one dict with dotted keys."""
+    return dict(_leaves(tree, prefix))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _container(config: DictConfig) -> dict[Any, Any]:
+    container = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(container, dict):
+        raise RefusedError(f"config: expected a mapping, got {type(container).__name__}.")
+    return container
+
+
+def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
+    """One message for what Hydra refused; looks for the first override that is to blame."""
+    good: list[str] = []
+    for text in sorted(
+        overrides, key=lambda text: "." in text.split("=")[0]
+    ):  # groups before the keys in them
+        try:
+            override = OverridesParser.create().parse_override(text)
+        except HydraException:
+            return f"'{text}': expected key=value (Hydra override syntax), for example eval.episodes=2."
+        try:
+            compose(name, [*good, text])
+        except (HydraException, OmegaConfBaseException) as cause:
+            return _explain_override(name, good, override, cause)
+        good.append(text)
+    return f"config '{name}': {_first_line(error)}"
+
+
+def _explain_override(name: str, good: Sequence[str], override: Override, cause: Exception) -> str:
+    key, text = override.key_or_group, override.input_line
+    loader = GlobalHydra.instance().config_loader()
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    if key in groups:
+        options = loader.get_group_options(key)
+        value = str(override.value())
+        return f"'{text}': there is no {key} named '{value}'.{nearest(value, options)}"
+    flat = flatten(_container(compose(name, list(good))))
+    if key in flat:
+        return f"'{text}': {_first_line(cause)}"
+    return f"'{text}': there is no key '{key}' in the config.{nearest(key, [*flat, *groups])}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,180 @@
+"""One episode from a plan to a row. Lives in a worker; owns one environment at a time (2.5 GB each)."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from vla.evaluation.config import build
+from vla.evaluation.journal import Row
+from vla.evaluation.plan import EVALUATOR_KEYS, EpisodeKey, Plan
+from vla.evaluation.video import VideoRecorder
+from vla.protocols import Policy, Subscriber
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+from vla.types import ActionChunk, Episode, Observation, Outcome, Step
+
+Env = gymnasium.Env[Any, Any]
+
+
+class EpisodeRunner:
+    """Runs episodes of a plan, keeping the environment from one trial of a task to the next.
+
+    Args:
+        plan: what is run.
+        folder: the run folder, for videos.
+        policy: built once; bound to each new environment if it is privileged.
+        drifted: whether every row and video is to be marked.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, policy: Policy, drifted: bool) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._policy = policy
+        self._drifted = drifted
+        self._env: Env | None = None
+        self._task_id: int | None = None
+
+    def run(self, key: EpisodeKey) -> Row:
+        """Run one episode. An exception becomes an ERROR row, and the environment is built anew after it."""
+        last, recorder = _LastEpisode(), None
+        try:
+            env = self._env_for(key.task_id)
+            seed_generators(self._plan.episode_seed(key))
+            policy = _RenderingApart(self._policy, env)
+            subscribers: list[Subscriber] = [last]
+            if self._plan.settings.videos == "all":
+                recorder = VideoRecorder(
+                    self._folder / "videos" / video_stem(key),
+                    hz=env.unwrapped.action_spec.hz,  # type: ignore[attr-defined]
+                    stride=self._plan.settings.video_stride,
+                    drifted=self._drifted,
+                )
+                subscribers.append(recorder)
+            episode = run_episode(
+                env,
+                build(self._plan.config["runtime"], "runtime")(policy),
+                LimitFilter(env.unwrapped.action_spec),  # type: ignore[attr-defined]
+                subscribers,
+                trial=key.trial,
+                max_steps=self._plan.tasks[key.task_id].max_steps,
+            )
+            row = make_row(self._plan, key, episode, error=episode.info.get("detail"), drifted=self._drifted)
+            row["final_state_sha256"] = state_hash(env)
+            row["policy_s"] = round(max(0.0, row["policy_s"] - policy.render_s), 4)
+        except Exception:
+            row = make_row(self._plan, key, last.episode, error=_stable_traceback(), drifted=self._drifted)
+            self.close()
+        if recorder is not None and recorder.path is not None:
+            row["video"] = f"videos/{recorder.path.name}"
+        return row
+
+    def close(self) -> None:
+        """Drop the environment. One that fails to close must not cost the run its result."""
+        env, self._env, self._task_id = self._env, None, None
+        if env is not None:
+            try:
+                env.close()
+            except Exception:
+                traceback.print_exc()  # to the worker's log
+
+    def _env_for(self, task_id: int) -> Env:
+        if self._env is None or self._task_id != task_id:
+            self.close()  # before building the next: two would not fit in memory
+            arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
+            self._env = build(arguments, "env", task_id=task_id)
+            self._task_id = task_id
+            if hasattr(self._policy, "bind"):
+                self._policy.bind(self._env.unwrapped)
+        return self._env
+
+
+def make_row(
+    plan: Plan, key: EpisodeKey, episode: Episode | None, *, error: str | None, drifted: bool
+) -> Row:
+    """The row of an episode; without one (it never got to its end), an ERROR row."""
+    task = plan.tasks[key.task_id]
+    timing = episode.timing if episode else {}
+    row: Row = {
+        "suite": key.suite,
+        "task_id": key.task_id,
+        "task": task.name,
+        "trial": key.trial,
+        "instruction": task.instruction,
+        "seed": plan.episode_seed(key),
+        "outcome": str(episode.outcome if episode else Outcome.ERROR),
+        "steps": episode.steps if episode else 0,
+        "policy_calls": episode.policy_calls if episode else 0,
+        "final_state_sha256": None,
+        **{f"{part}_s": round(timing.get(part, 0.0), 4) for part in ("wall", "sim", "render", "policy")},
+        "video": None,
+        "error": error,
+    }
+    return {**row, "drifted": True} if drifted else row
+
+
+def video_stem(key: EpisodeKey) -> str:
+    """File name of an episode's video, without outcome and suffix."""
+    return f"{key.suite}_task{key.task_id}_trial{key.trial}"
+
+
+def state_hash(env: Env) -> str:
+    """SHA-256 of the simulator's flattened state as float64 bytes."""
+    state = env.unwrapped.flat_state()  # type: ignore[attr-defined]
+    return hashlib.sha256(np.ascontiguousarray(state, dtype=np.float64).tobytes()).hexdigest()
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python's, numpy's and (if somebody loaded it) torch's global generators."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch = sys.modules.get("torch")  # evaluation never imports it
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+def _stable_traceback() -> str:
+    """The traceback without memory addresses, which differ from run to run."""
+    return re.sub(r"0x[0-9a-fA-F]+", "0x...", traceback.format_exc())
+
+
+class _LastEpisode:
+    """Keeps what the loop reports at the end, also after an error."""
+
+    episode: Episode | None = None
+
+    def on_episode_start(self, observation: Observation) -> None:
+        """Nothing to note."""
+
+    def on_step(self, step: Step) -> None:
+        """Nothing to note."""
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Keep it."""
+        self.episode = episode
+
+
+class _RenderingApart:
+    """Times what rendering a policy causes by reading images: it is not the policy's own work."""
+
+    def __init__(self, policy: Policy, env: Env) -> None:
+        self._policy = policy
+        self._env: Any = env.unwrapped
+        self.render_s = 0.0
+
+    def reset(self) -> None:
+        self._policy.reset()
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        before = self._env.timing["render"]
+        chunk = self._policy.infer(observation)
+        self.render_s += self._env.timing["render"] - before
+        return chunk

@@ -1,0 +1,108 @@
+"""The whole of `scripts/eval.py`: plan -> machine check -> workers -> journal -> summary -> report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from vla.evaluation.config import compose_config, to_dict
+from vla.evaluation.errors import EvaluationError, InterruptedRunError
+from vla.evaluation.files import read_json, write_json
+from vla.evaluation.fingerprint import check_machine, make_fingerprint
+from vla.evaluation.journal import Journal, JournalError
+from vla.evaluation.plan import Plan, make_plan
+from vla.evaluation.processes import StopRequest
+from vla.evaluation.progress import Progress
+from vla.evaluation.report import write_report
+from vla.evaluation.run_folder import RunFolder
+from vla.evaluation.runner import Runner
+from vla.evaluation.summary import summarise, table
+
+NOT_REPEATED = ("run_dir=", "eval.resume=")  # a repetition goes to a folder of its own
+
+
+def main(conf: Path, overrides: Sequence[str]) -> int:
+    """Compose, evaluate, print the table. Returns the exit code: 0 when it ran to completion.
+
+    Args:
+        conf: the `conf` folder.
+        overrides: Hydra overrides as typed.
+    """
+    try:
+        config = to_dict(compose_config(conf, "eval", overrides))
+        folder = evaluate(config, repeat_command(overrides), sys.stdout)
+    except EvaluationError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(
+            f"The run folder cannot be written: {error}. Rows already in its journal are safe.\n"
+        )
+        return 1
+    sys.stdout.write(f"\nReport: {folder.report}\n")
+    return 0
+
+
+def evaluate(config: dict[str, Any], command: str, stream: TextIO) -> RunFolder:
+    """Run all episodes of a plan that the run folder does not have yet, then sum up.
+
+    Args:
+        config: resolved config as plain dicts.
+        command: what repeats this run; kept in the run folder.
+        stream: for progress and the table.
+
+    Raises:
+        RefusedError: bad input, or a machine that does not conform; nothing was run.
+        InterruptedRunError: Ctrl-C or SIGTERM; the message says how to continue.
+        EvaluationError: the run cannot go on; what was measured is in the journal.
+    """
+    plan = make_plan(config)
+    folder = RunFolder(Path(config["run_dir"] or f"runs/eval/{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    folder.claim(plan, command)
+    with Journal(folder.journal) as journal, StopRequest() as stop:
+        try:
+            if len(journal.rows) < len(plan.keys):
+                _run(plan, folder, journal, stop, stream)
+            journal.finish(plan.keys)
+        except InterruptedRunError as error:
+            raise InterruptedRunError(
+                f"{error} {len(journal.rows)} of {len(plan.keys)} episodes are in {folder.path}. "
+                f"Continue with:\n  {command} run_dir={shlex.quote(str(folder.path))} eval.resume=true"
+            ) from error
+        try:
+            write_json(folder.summary, summarise(journal.rows, read_json(folder.fingerprint)))
+            write_report(folder)
+        except OSError as error:
+            raise JournalError(
+                f"{folder.path}: all episodes are in the journal, but the summary could not be written "
+                f"({error}). Make room, then repeat the command with eval.resume=true."
+            ) from error
+        stream.write("\n" + table(journal.rows) + "\n")
+    return folder
+
+
+def repeat_command(overrides: Sequence[str]) -> str:
+    """The shell command that repeats a run into a new folder."""
+    kept = [text for text in overrides if not text.startswith(NOT_REPEATED)]
+    return shlex.join(["python", "scripts/eval.py", *kept])
+
+
+def _run(plan: Plan, folder: RunFolder, journal: Journal, stop: StopRequest, stream: TextIO) -> None:
+    policy = plan.config["policy"].get("_target_", "")
+    stream.write(f"{policy} on {plan.suite}: {len(plan.keys)} episodes -> {folder.path}\n")
+    stream.flush()
+    conformance = check_machine(plan, folder.path, stop)
+    folder.claim_fingerprint(make_fingerprint(plan, conformance), plan.settings.allow_drift)
+    drifted = conformance is not None and bool(conformance.drifts)
+    progress = Progress(len(plan.keys), journal.rows, stream)
+    if drifted and conformance is not None:
+        for drift in conformance.drifts:
+            progress.note(f"DRIFTED: {drift}")
+    try:
+        Runner(plan, folder.path, journal, progress, stop, drifted=drifted).run()
+    finally:
+        progress.close()

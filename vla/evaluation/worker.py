@@ -1,0 +1,45 @@
+"""A worker process: builds the policy once, then runs the episodes it is given until it is told to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from vla.evaluation.config import build
+from vla.evaluation.episode import EpisodeRunner
+from vla.evaluation.errors import RefusedError
+from vla.evaluation.journal import Row
+from vla.evaluation.plan import Plan
+from vla.evaluation.processes import Failed, Ready
+from vla.evaluation.shared_policy import SharedPolicy
+from vla.protocols import Policy
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A worker has a row for the journal."""
+
+    row: Row
+
+
+def worker_main(connection: Connection[Any, Any], plan: Plan, folder: Path, drifted: bool) -> None:
+    """Body of a worker process. Receives `EpisodeKey` or None, sends `Ready`, `Failed` and `Finished`."""
+    cv2.setNumThreads(1)
+    try:
+        policy: Policy
+        if plan.settings.inference == "shared":
+            policy = SharedPolicy(connection)
+        else:
+            policy = build(plan.config["policy"], "policy")
+    except RefusedError as error:
+        connection.send(Failed(str(error)))
+        return
+    runner = EpisodeRunner(plan, folder, policy, drifted)
+    connection.send(Ready())
+    while (key := connection.recv()) is not None:
+        connection.send(Finished(runner.run(key)))
+    runner.close()
