@@ -96,6 +96,7 @@ class Scene:
             getattr(self.model, name)[:] = value
         upstream.sim.reset()
         upstream.sim.forward()
+        upstream.sim.forward()  # robosuite's render context makes a second one; the solver's warm start shows it
         # One copy of the samplers from the constructor, and one from each hard reset since.
         upstream.object_property_initializers = self._samplers * (1 + resets)
         upstream.robots[0].gripper.current_action = np.zeros(upstream.robots[0].gripper.dof)
