@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from vla.evaluation.config import compose_config, to_dict
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, TaskSpec
 
 MAX_STEPS = 40
@@ -59,7 +60,7 @@ class LazyImages(Mapping[str, Image]):
 
 
 class FakeEnv(gymnasium.Env[Any, Any]):
-    """`trouble` maps "task/trial" to what happens at the third step: raise | kill | kill_once | hang."""
+    """`trouble` maps "task/trial" to what happens at the third step: raise | kill | kill_once | hang_once."""
 
     def __init__(
         self,
@@ -122,12 +123,12 @@ class FakeEnv(gymnasium.Env[Any, Any]):
     def _misbehave(self, kind: str) -> None:
         if kind == "raise":
             raise ArithmeticError(f"<script>alert('{self!r}')</script>")
-        if kind == "kill_once":
-            marker = Path(str(self._scratch)) / "died"
+        if kind.endswith("_once"):
+            marker = Path(str(self._scratch)) / f"{kind}_{self.task.id}"
             if marker.exists():
                 return
             marker.touch()
-        if kind == "hang":
+        if kind == "hang_once":
             signal.pause()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -152,9 +153,7 @@ class SteadyPolicy(PushPolicy):
 
     def infer(self, observation: Observation) -> ActionChunk:
         strength = 0.3 + observation.images["front"].mean() / 500
-        return ActionChunk(
-            np.full((self._chunk_size, 2), strength), observation.instruction, observation.time
-        )
+        return ActionChunk(np.full((self._chunk_size, 2), strength), observation.instruction, observation.time)
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         return [self.infer(observation) for observation in observations]
@@ -180,3 +179,36 @@ class NanPolicy(PushPolicy):
 
     def infer(self, observation: Observation) -> ActionChunk:
         return ActionChunk(np.full((2, 2), np.nan), observation.instruction, observation.time)
+
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+SEARCH_PATH = f"hydra.searchpath=[file://{Path(__file__).resolve().parent / 'conf'}]"
+QUICK = ("env=fake", "policy=fake_push", "env.preflight=null", "eval.videos=none")
+
+
+def fake_config(run_dir: Path, *overrides: str) -> dict[str, Any]:
+    """A resolved eval config for the fake benchmark, without preflight and videos unless asked for."""
+    return to_dict(compose_config(CONF, "eval", [SEARCH_PATH, *QUICK, f"run_dir={run_dir}", *overrides]))
+
+
+def fake_row(task_id: int = 0, trial: int = 0, outcome: str = "SUCCESS", **fields: Any) -> dict[str, Any]:
+    """A row of the journal."""
+    return {
+        "suite": "fake_suite",
+        "task_id": task_id,
+        "task": f"push_{task_id}",
+        "trial": trial,
+        "instruction": INSTRUCTION.format(task_id),
+        "seed": 7,
+        "outcome": outcome,
+        "steps": 12,
+        "policy_calls": 3,
+        "final_state_sha256": "ab" * 32,
+        "wall_s": 1.0,
+        "sim_s": 0.5,
+        "render_s": 0.25,
+        "policy_s": 0.125,
+        "video": None,
+        "error": None,
+        **fields,
+    }

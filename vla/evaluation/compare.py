@@ -68,9 +68,7 @@ class Comparison:
             return f"{better} is better (exact McNemar p = {self.p_value:.3g})."
         undecided = f"Undecided (exact McNemar p = {self.p_value:.3g})."
         if self.further_pairs is None:
-            return (
-                f"{undecided} Both solved equally many: no number of episodes would decide it at this rate."
-            )
+            return f"{undecided} Both solved equally many: no number of episodes would decide it at this rate."
         if self.further_pairs == 0:
             return f"{undecided} The difference is large enough to show soon: run some more paired episodes."
         return (
@@ -91,9 +89,7 @@ def compare_folders(a: RunFolder, b: RunFolder, *, anyway: bool = False) -> Comp
     caveats = _caveats(a, b)
     if caveats and not anyway:
         raise RefusedError(
-            "These runs cannot be compared trial by trial:\n"
-            + "\n".join(caveats)
-            + "\nAdd --anyway to insist."
+            "These runs cannot be compared trial by trial:\n" + "\n".join(caveats) + "\nAdd --anyway to insist."
         )
     return compare_rows(str(a.path), str(b.path), read_rows(a.journal), read_rows(b.journal), caveats)
 
@@ -198,9 +194,7 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _count(
-    keys: Sequence[EpisodeKey], a: Mapping[EpisodeKey, Row], b: Mapping[EpisodeKey, Row]
-) -> PairedCounts:
+def _count(keys: Sequence[EpisodeKey], a: Mapping[EpisodeKey, Row], b: Mapping[EpisodeKey, Row]) -> PairedCounts:
     solved = [(a[key]["outcome"] == Outcome.SUCCESS, b[key]["outcome"] == Outcome.SUCCESS) for key in keys]
     return PairedCounts(
         both=solved.count((True, True)),

@@ -59,9 +59,7 @@ def build(node: Mapping[str, Any], where: str, **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__ or error
         detail = str(cause).splitlines()[0] if str(cause) else "no message"
-        raise RefusedError(
-            f"{where}: cannot build {node['_target_']}: {type(cause).__name__}: {detail}"
-        ) from error
+        raise RefusedError(f"{where}: cannot build {node['_target_']}: {type(cause).__name__}: {detail}") from error
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -87,9 +85,7 @@ def _container(config: DictConfig) -> dict[Any, Any]:
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     """One message for what Hydra refused; looks for the first override that is to blame."""
     good: list[str] = []
-    for text in sorted(
-        overrides, key=lambda text: "." in text.split("=")[0]
-    ):  # groups before the keys in them
+    for text in sorted(overrides, key=_precedence):
         try:
             override = OverridesParser.create().parse_override(text)
         except HydraException:
@@ -113,7 +109,14 @@ def _explain_override(name: str, good: Sequence[str], override: Override, cause:
     flat = flatten(_container(compose(name, list(good))))
     if key in flat:
         return f"'{text}': {_first_line(cause)}"
-    return f"'{text}': there is no key '{key}' in the config.{nearest(key, [*flat, *groups])}"
+    names = [name for name in flat if "_target_" not in name]
+    return f"'{text}': there is no key '{key}' in the config.{nearest(key, [*names, *groups])}"
+
+
+def _precedence(override: str) -> tuple[bool, bool]:
+    """Sorts as Hydra applies them: its own settings, then groups, then the keys in them."""
+    key = override.split("=")[0]
+    return not key.startswith("hydra."), "." in key
 
 
 def _first_line(error: Exception) -> str:

@@ -97,9 +97,7 @@ class EpisodeRunner:
         return self._env
 
 
-def make_row(
-    plan: Plan, key: EpisodeKey, episode: Episode | None, *, error: str | None, drifted: bool
-) -> Row:
+def make_row(plan: Plan, key: EpisodeKey, episode: Episode | None, *, error: str | None, drifted: bool) -> Row:
     """The row of an episode; without one (it never got to its end), an ERROR row."""
     task = plan.tasks[key.task_id]
     timing = episode.timing if episode else {}

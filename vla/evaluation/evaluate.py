@@ -39,9 +39,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except OSError as error:
-        sys.stderr.write(
-            f"The run folder cannot be written: {error}. Rows already in its journal are safe.\n"
-        )
+        sys.stderr.write(f"The run folder cannot be written: {error}. Rows already in its journal are safe.\n")
         return 1
     sys.stdout.write(f"\nReport: {folder.report}\n")
     return 0

@@ -120,8 +120,7 @@ class Journal:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RefusedError(
-                f"{self._path}: another process is running in this folder. Wait for it, or choose another "
-                "run_dir."
+                f"{self._path}: another process is running in this folder. Wait for it, or choose another run_dir."
             ) from error
 
     def _cannot_write(self, error: OSError) -> JournalError:

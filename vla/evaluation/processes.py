@@ -72,9 +72,7 @@ class Child:
         self.connection.close()
 
 
-def start_child(
-    target: Callable[..., None], log: Path, *arguments: Any, single_threaded: bool = True
-) -> Child:
+def start_child(target: Callable[..., None], log: Path, *arguments: Any, single_threaded: bool = True) -> Child:
     """Spawn `target(connection, *arguments)` with its output going to `log`."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -85,9 +83,7 @@ def start_child(
     return Child(process, ours, log)
 
 
-def _child_main(
-    target: Callable[..., None], connection: Connection[Any, Any], log: Path, *arguments: Any
-) -> None:
+def _child_main(target: Callable[..., None], connection: Connection[Any, Any], log: Path, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with log.open("ab") as file:

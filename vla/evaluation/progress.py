@@ -42,9 +42,7 @@ class Progress:
         self._bar = None
         if stream.isatty():
             layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]{postfix}"
-            self._bar = tqdm(
-                total=total, initial=self._count, file=stream, bar_format=layout, dynamic_ncols=True
-            )
+            self._bar = tqdm(total=total, initial=self._count, file=stream, bar_format=layout, dynamic_ncols=True)
 
     def add(self, row: Row) -> None:
         """Count a row; show it."""

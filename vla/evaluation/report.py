@@ -36,9 +36,7 @@ def write_report(folder: RunFolder) -> Path:
     return folder.report
 
 
-def render_report(
-    folder: Path, rows: Sequence[Row], fingerprint: Mapping[str, Any], plan: Mapping[str, Any]
-) -> str:
+def render_report(folder: Path, rows: Sequence[Row], fingerprint: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
     """The page as text."""
     summary = summarise(rows, fingerprint)
     policy = str(fingerprint["policy"].get("_target_", "policy")).rsplit(".", 1)[-1]
@@ -67,9 +65,7 @@ def _banner(rows: Sequence[Row], fingerprint: Mapping[str, Any]) -> Html:
     return tag("div", tag("b", text), drifts, class_="banner")
 
 
-def _headline(
-    policy: str, suites: str, overall: Mapping[str, Any], rows: Sequence[Row], planned: int
-) -> Html:
+def _headline(policy: str, suites: str, overall: Mapping[str, Any], rows: Sequence[Row], planned: int) -> Html:
     low, high = overall["ci95"]
     solved = [row["steps"] for row in rows if row["outcome"] == Outcome.SUCCESS]
     facts = {
@@ -138,9 +134,7 @@ def _timing(rows: Sequence[Row]) -> Html:
         for name, seconds in parts.items()
     ]
     steps = sum(row["steps"] for row in rows)
-    note = (
-        f"Mean per episode, one process. {steps} steps in all, {steps / wall_s if wall_s else 0:.0f} steps/s."
-    )
+    note = f"Mean per episode, one process. {steps} steps in all, {steps / wall_s if wall_s else 0:.0f} steps/s."
     bar, items = stacked_bar(parts), tag("ul", *legend, class_="facts")
     return join([tag("h2", "Where the time went"), bar, items, tag("p", note, class_="soft")])
 
@@ -156,9 +150,7 @@ def _episodes(folder: Path, rows: Sequence[Row]) -> Html:
         for key, label in names.items()
     ]
     cards = (_episode(folder, row) for row in rows)
-    return join(
-        [tag("h2", "Episodes"), tag("div", *radios, class_="filter"), tag("div", *cards, class_="grid")]
-    )
+    return join([tag("h2", "Episodes"), tag("div", *radios, class_="filter"), tag("div", *cards, class_="grid")])
 
 
 def _episode(folder: Path, row: Row) -> Html:

@@ -111,6 +111,5 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: 
     before, after = flatten(old), flatten(new)
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return "\n".join(
-        f"  - {name}: {there} {before.get(name, 'absent')!r}, {here} {after.get(name, 'absent')!r}"
-        for name in names
+        f"  - {name}: {there} {before.get(name, 'absent')!r}, {here} {after.get(name, 'absent')!r}" for name in names
     )

@@ -135,9 +135,7 @@ class Runner:
     def _from_policy(self, message: object) -> None:
         if not isinstance(message, Answer):
             how = self._policy.how_it_died() if self._policy else ""
-            raise EvaluationError(
-                f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log."
-            )
+            raise EvaluationError(f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log.")
         worker = self._workers.get(message.asker)
         if worker is not None and worker.key is not None:
             self._send(worker, message)
@@ -174,16 +172,12 @@ class Runner:
         if worker.key is None:
             self._failed_starts += 1
             if self._failed_starts > STARTS_ALLOWED:
-                raise EvaluationError(
-                    f"Workers die at their start ({how}). The reason is in {self._folder}/{log}."
-                )
+                raise EvaluationError(f"Workers die at their start ({how}). The reason is in {self._folder}/{log}.")
         else:
             self._deaths[worker.key] += 1
             if self._deaths[worker.key] <= DEATHS_ALLOWED:
                 self._todo.put_back(worker.key)
-                self._progress.note(
-                    f"worker {worker.index} died ({how}); its episode is run again, see {log}"
-                )
+                self._progress.note(f"worker {worker.index} died ({how}); its episode is run again, see {log}")
             else:
                 self._give_up(worker.key, how)
         if len(self._todo):
@@ -211,9 +205,7 @@ def receive(child: Child, stop: StopRequest, what: str) -> Any:
         message: Mapping[str, Any] | object = child.connection.recv()
     except (EOFError, OSError) as error:
         tail = "\n".join(child.log.read_text(errors="replace").splitlines()[-5:])
-        raise EvaluationError(
-            f"{what} died ({child.how_it_died()}). Its log {child.log} ends:\n{tail}"
-        ) from error
+        raise EvaluationError(f"{what} died ({child.how_it_died()}). Its log {child.log} ends:\n{tail}") from error
     if isinstance(message, Failed):
         raise RefusedError(message.message)
     return message

@@ -20,9 +20,7 @@ def wilson(successes: int, episodes: int, level: float = 0.95) -> tuple[float, f
         ValueError: impossible counts or level.
     """
     if not 0 <= successes <= episodes or not 0 < level < 1:
-        raise ValueError(
-            f"wilson: expected 0 <= successes <= episodes, got {successes}/{episodes}, level {level}"
-        )
+        raise ValueError(f"wilson: expected 0 <= successes <= episodes, got {successes}/{episodes}, level {level}")
     if episodes == 0:
         return 0.0, 1.0
     z = float(norm.ppf(0.5 + level / 2))

@@ -1,0 +1,189 @@
+import errno
+import io
+import json
+import multiprocessing
+import os
+import signal
+from functools import partial
+
+import pytest
+
+from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config
+from vla.evaluation import evaluate as module
+from vla.evaluation.errors import InterruptedRunError, RefusedError
+from vla.evaluation.evaluate import evaluate, main, repeat_command
+from vla.evaluation.journal import TIME_FIELDS, Journal, JournalError, read_rows
+
+COMMAND = "python scripts/eval.py"
+
+
+def run(path, *overrides):
+    """Evaluate the fake; returns rows and what was printed."""
+    stream = io.StringIO()
+    evaluate(fake_config(path, *overrides), COMMAND, stream)
+    return read_rows(path / "episodes.jsonl"), stream.getvalue()
+
+
+def timeless(rows):
+    return [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """Rows of the plan most tests run, from one worker."""
+    rows, _ = run(tmp_path_factory.mktemp("reference") / "run", "eval.workers=1", "eval.episodes=2")
+    return timeless(rows)
+
+
+def test_one_run_gives_a_complete_account(tmp_path):
+    path = tmp_path / "run"
+    rows, text = run(path, "env.preflight={_target_:tests.fakes.fake_preflight}", "eval.videos=all", "env.tasks=[0,3]")
+    assert [(row["task_id"], row["outcome"]) for row in rows] == [(0, "SUCCESS"), (3, "FAILURE")]
+    assert rows[1]["steps"] == 40
+    assert rows[1]["policy_calls"] == 10
+    assert all((path / row["video"]).exists() for row in rows)
+    fingerprint = json.loads((path / "fingerprint.json").read_text())
+    assert fingerprint["preflight"] == "passed"
+    assert fingerprint["environment"] == {"renderer": "fake"}
+    assert fingerprint["packages"]["numpy"]
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["overall"]["rate"] == 0.5
+    assert summary["fingerprint"] == fingerprint
+    assert (path / "report.html").read_text().count("<video") == 2
+    assert {"config.yaml", "plan.json"} <= set(os.listdir(path))
+    assert "2/2 episodes" in text
+    assert "all tasks" in text
+
+
+def test_rows_do_not_depend_on_workers_order_errors_or_deaths(tmp_path, reference):
+    trouble = "env.trouble={0/1:raise,1/0:kill_once,2/1:kill}"
+    rows, text = run(tmp_path / "run", "eval.episodes=2", trouble, f"env.scratch={tmp_path}")
+    failed = {(row["task_id"], row["trial"]): row for row in rows if row["outcome"] == "ERROR"}
+    assert sorted(failed) == [(0, 1), (2, 1)]
+    assert "ArithmeticError" in failed[0, 1]["error"]
+    assert "0x..." in failed[0, 1]["error"]  # no address, which would differ from run to run
+    assert failed[0, 1]["steps"] == 2
+    assert failed[0, 1]["final_state_sha256"] is None
+    assert "died of this episode 2 times, last by SIGKILL" in failed[2, 1]["error"]
+    assert text.count("its episode is run again") == 2
+    others = [row for row in timeless(rows) if row["outcome"] != "ERROR"]
+    assert others == [row for row in reference if (row["task_id"], row["trial"]) not in failed]
+
+
+def test_a_second_worker_changes_nothing(tmp_path, reference):
+    rows, _ = run(tmp_path / "run", "eval.workers=2", "eval.episodes=2")
+    assert timeless(rows) == reference
+
+
+def test_privileged_policy_is_bound_and_bad_actions_are_errors(tmp_path):
+    rows, _ = run(tmp_path / "bound", "policy=fake_bound", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"] * 3 + ["FAILURE"]
+    rows, _ = run(tmp_path / "nan", "policy=fake_nan", "env.tasks=[0]", "eval.workers=1")
+    assert "expected finite numbers" in rows[0]["error"]
+
+
+def test_shared_inference_gives_the_rows_of_inference_in_the_worker(tmp_path):
+    shared, _ = run(tmp_path / "shared", "policy=fake_steady", "eval.inference=shared")
+    alone, _ = run(tmp_path / "alone", "policy=fake_steady")
+    assert timeless(shared) == timeless(alone)
+    assert {row["outcome"] for row in shared} == {"SUCCESS", "FAILURE"}
+
+
+def test_shared_inference_is_refused_for_a_privileged_policy(tmp_path):
+    with pytest.raises(RefusedError, match=r"reads the simulator.*eval\.inference=worker"):
+        run(tmp_path / "run", "policy=fake_bound", "eval.inference=shared")
+
+
+def test_a_policy_that_cannot_be_built_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match=r"policy: cannot build tests\.fakes\.PushPolicy: TypeError.*chunks"):
+        run(tmp_path / "run", "+policy.chunks=3", "eval.workers=1")
+
+
+DRIFT = "env.preflight={_target_:tests.fakes.fake_preflight,drifts:[floor is dark]}"
+
+
+def test_drift_stops_before_the_first_episode(tmp_path):
+    with pytest.raises(RefusedError, match=r"(?s)no episode was run.*floor is dark.*eval\.allow_drift=true"):
+        run(tmp_path / "run", DRIFT)
+    assert read_rows(tmp_path / "run" / "episodes.jsonl") == []
+
+
+def test_allowed_drift_marks_every_output(tmp_path):
+    path = tmp_path / "run"
+    rows, text = run(path, DRIFT, "eval.allow_drift=true", "env.tasks=[0]")
+    assert rows[0]["drifted"] is True
+    assert json.loads((path / "summary.json").read_text())["drifted"] is True
+    assert json.loads((path / "fingerprint.json").read_text())["preflight"] == "drifted"
+    assert "floor is dark" in (path / "report.html").read_text()
+    assert "DRIFTED: floor is dark" in text
+
+
+def test_a_folder_of_another_plan_or_of_none_is_refused(tmp_path):
+    path = tmp_path / "run"
+    run(path, "env.tasks=[0]", "eval.workers=1")
+    before = (path / "episodes.jsonl").read_bytes()
+    with pytest.raises(RefusedError, match=r"already holds a run of this plan.*eval\.resume=true"):
+        run(path, "env.tasks=[0]")
+    with pytest.raises(RefusedError, match=r"(?s)another plan.*env\.size: there 32, now 64"):
+        run(path, "env.tasks=[0]", "env.size=64", "eval.resume=true")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").touch()
+    with pytest.raises(RefusedError, match="not empty and not a run folder"):
+        run(tmp_path / "photos", "eval.resume=true")
+    rows, _ = run(path, "env.tasks=[0]", "eval.resume=true")  # nothing left to do
+    assert len(rows) == 1
+    assert (path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, monkeypatch, reference):
+    room = 3
+
+    def write(descriptor, data):
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(descriptor, data)
+
+    monkeypatch.setattr(module, "Journal", partial(Journal, write=write))
+    with pytest.raises(JournalError, match=r"the disk is full. The 3 episodes"):
+        run(tmp_path / "run", "eval.episodes=2")
+    monkeypatch.setattr(module, "Journal", Journal)
+    assert len(read_rows(tmp_path / "run" / "episodes.jsonl")) == 3
+    rows, _ = run(tmp_path / "run", "eval.episodes=2", "eval.resume=true")
+    assert timeless(rows) == reference
+
+
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(tmp_path):
+    class Impatient(Journal):
+        def append(self, row):
+            super().append(row)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    path = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Journal", Impatient)
+        with pytest.raises(
+            InterruptedRunError, match=r"(?s)SIGTERM. 1 of 4 episodes .*run_dir=.* eval\.resume=true"
+        ) as e:
+            run(path, "eval.workers=1")
+    assert e.value.exit_code != 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert multiprocessing.active_children() == []
+    assert len(read_rows(path / "episodes.jsonl")) == 1
+
+
+def test_main_prints_one_message_and_returns_the_exit_code(tmp_path, capsys):
+    arguments = [SEARCH_PATH, *QUICK, "env.tasks=[0]", "eval.workers=1"]
+    assert main(CONF, [*arguments, "eval.epsiodes=2"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    (tmp_path / "file").touch()
+    assert main(CONF, [*arguments, f"run_dir={tmp_path / 'file' / 'run'}"]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+    assert main(CONF, [*arguments, f"run_dir={tmp_path / 'run'}"]) == 0
+    assert f"Report: {tmp_path}/run/report.html" in capsys.readouterr().out
+
+
+def test_the_command_repeats_into_a_new_folder():
+    command = repeat_command(["env.tasks=[0,1]", "run_dir=x", "eval.resume=true", "policy=hold"])
+    assert command == "python scripts/eval.py 'env.tasks=[0,1]' policy=hold"

@@ -1,0 +1,89 @@
+import errno
+import os
+
+import av
+import numpy as np
+import pytest
+
+from tests.fakes import FakeEnv, PushPolicy
+from vla.evaluation import video
+from vla.evaluation.video import VideoRecorder
+from vla.runtime.inference import OpenLoop
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+
+
+def film(folder, stride=4, task_id=0, max_steps=40, trouble=None, **settings):
+    """Run an episode of the fake with a camera on it."""
+    np.random.seed(0)
+    env = FakeEnv("fake_suite", task_id, trouble=trouble, **settings)
+    recorder = VideoRecorder(folder / "videos" / "name", hz=20.0, stride=stride)
+    episode = run_episode(
+        env, OpenLoop(PushPolicy()), LimitFilter(env.action_spec), [recorder], trial=0, max_steps=max_steps
+    )
+    return recorder, episode, env
+
+
+def decode(path):
+    """Stream facts and the pictures of a video."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return stream.codec_context.name, stream.codec_context.pix_fmt, stream.average_rate, frames
+
+
+@pytest.mark.parametrize(("max_steps", "stride", "frames"), [(8, 4, 3), (9, 4, 4), (3, 4, 2), (5, 1, 6)])
+def test_h264_in_real_time_with_the_first_every_nth_and_the_last_view(tmp_path, max_steps, stride, frames):
+    recorder, _, _ = film(tmp_path, stride, task_id=3, max_steps=max_steps)
+    codec, pixels, rate, pictures = decode(recorder.path)
+    assert (codec, pixels, float(rate)) == ("h264", "yuv420p", 20 / stride)
+    assert len(pictures) == frames
+
+
+@pytest.mark.parametrize(("task_id", "outcome", "channel"), [(0, "success", 1), (3, "failure", 0)])
+def test_name_and_border_show_the_outcome(tmp_path, task_id, outcome, channel):
+    recorder, _, _ = film(tmp_path, task_id=task_id)
+    assert recorder.path.name == f"name_{outcome}.mp4"
+    corner = decode(recorder.path)[3][-1][-1, -1].astype(int)  # the last row is border
+    assert corner.argmax() == channel
+
+
+@pytest.mark.parametrize(("size", "cameras"), [(31, ("front",)), (33, ("front", "wrist", "third"))])
+def test_odd_sizes_and_any_number_of_cameras(tmp_path, size, cameras):
+    recorder, _, _ = film(tmp_path, size=size, cameras=cameras)
+    height, width = decode(recorder.path)[3][0].shape[:2]
+    assert height % 2 == width % 2 == 0
+    assert width >= size * min(2, len(cameras))
+
+
+def test_index_comes_first_so_that_a_browser_can_start(tmp_path):
+    data = film(tmp_path)[0].path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_filming_changes_no_result(tmp_path):
+    _, filmed, env = film(tmp_path)
+    np.random.seed(0)
+    other = FakeEnv("fake_suite", 0)
+    plain = run_episode(other, OpenLoop(PushPolicy()), LimitFilter(other.action_spec), trial=0, max_steps=40)
+    assert (filmed.outcome, filmed.steps) == (plain.outcome, plain.steps)
+    np.testing.assert_array_equal(env.flat_state(), other.flat_state())
+
+
+def test_an_error_is_filmed_up_to_where_it_happened(tmp_path):
+    with pytest.raises(ArithmeticError):
+        film(tmp_path, stride=1, trouble={"0/0": "raise"})
+    assert len(decode(tmp_path / "videos" / "name_error.mp4")[3]) == 3
+
+
+def test_a_full_disk_leaves_no_half_video_and_costs_no_episode(tmp_path, monkeypatch):
+    def full(path, *rest):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(video, "_encode", full)
+    recorder, episode, _ = film(tmp_path)
+    assert recorder.path is None
+    assert episode.outcome == "SUCCESS"
+    assert not list((tmp_path / "videos").glob("*.mp4"))
+    assert not list((tmp_path / "videos").glob(".*"))
