@@ -1,0 +1,1 @@
+"""Privileged scripted policies and their skills: the source of demonstrations."""

@@ -121,9 +121,7 @@ class LeanController:
     def _actuate(self) -> None:
         """Compute torques, advance the fingers' set point, integrate one substep."""
         data = self._data
-        force = np.multiply(self._goal_pos - self._eef_pos, self._kp[:3]) + np.multiply(
-            -self._eef_vel, self._kd[:3]
-        )
+        force = np.multiply(self._goal_pos - self._eef_pos, self._kp[:3]) + np.multiply(-self._eef_vel, self._kd[:3])
         twist = self._control.orientation_error(self._goal_mat, self._eef_mat)
         torque = np.multiply(twist, self._kp[3:]) + np.multiply(-self._eef_angvel, self._kd[3:])
         _, mass_pos, mass_rot, nullspace = self._control.opspace_matrices(
@@ -131,9 +129,7 @@ class LeanController:
         )
         wrench = np.concatenate([np.dot(mass_pos, force), np.dot(mass_rot, torque)])
         torques = np.dot(self._jac_arm.T, wrench) + data.qfrc_bias[self._qvel]
-        torques += self._control.nullspace_torques(
-            self._mass, nullspace, self._home, self._joint_pos, self._joint_vel
-        )
+        torques += self._control.nullspace_torques(self._mass, nullspace, self._home, self._joint_pos, self._joint_vel)
         self._grip = np.clip(self._grip + self._grip_speed * self._grip_sign, -1.0, 1.0)
         data.ctrl[self._grip_ctrl] = self._grip_bias + self._grip_weight * self._grip
         data.ctrl[self._arm_ctrl] = np.clip(torques, self._torque_low, self._torque_high)

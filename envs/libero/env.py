@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -81,7 +82,6 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         self.timing = {"sim": 0.0, "render": 0.0}  # [s] since the last reset
         self._image_size, self._profile, self._shuffled = image_size, render, scene == "shuffled"
         self._renderer: rendering.Renderer | None = None
-        self._moment = 0  # counts observations, so that a stale image is noticed
         self._steps = 0
 
         image_space = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -147,9 +147,9 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         """(1 + nq + nv,) float64: the simulator's flattened state, [time, qpos, qvel]."""
         return self.scene.flat_state()
 
-    def render(self) -> Image:  # type: ignore[override]
+    def render(self) -> Image:
         """(H, W, 3) uint8: the first camera at the moment of the last observation."""
-        return self._render_now(self.cameras[0] if self.cameras else "agentview")
+        return self._draw(self._seen, self.cameras[0] if self.cameras else "agentview")
 
     def close(self) -> None:
         """Free the OpenGL objects."""
@@ -162,32 +162,21 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         scene, controller = self.scene, self.scene.controller
         controller.command(action)
         controller.run(SENSOR_SUBSTEP)
-        self._seen_qpos = scene.data.qpos.copy()
-        self._seen_site_rgba = scene.model.site_rgba.copy()
+        self._seen = rendering.Snapshot.take(scene.model, scene.data)
         controller.run(1)
         self._seen_state = scene.proprioception()
         controller.run(SUBSTEPS - SENSOR_SUBSTEP - 1)
         scene.upstream._post_process()
-        self._moment += 1
 
     def _observation(self) -> dict[str, Any]:
-        moment = self._moment
+        draw = functools.partial(self._draw, self._seen)
+        return {"images": rendering.ImagesOnDemand(self.cameras, draw), "state": self._seen_state}
 
-        def render(camera: str) -> Image:
-            if self._moment != moment:
-                raise rendering.StaleImage(
-                    f"image '{camera}': the simulation has moved on by {self._moment - moment} steps; "
-                    "read images before the next step"
-                )
-            return self._render_now(camera)
-
-        return {"images": rendering.ImagesOnDemand(self.cameras, render), "state": self._seen_state}
-
-    def _render_now(self, camera: str) -> Image:
+    def _draw(self, snapshot: rendering.Snapshot, camera: str) -> Image:
         started = time.perf_counter()
         if self._renderer is None:
             self._renderer = rendering.Renderer(self.scene.model, self._image_size)
-        image = self._renderer.render(camera, self._seen_qpos, self._seen_site_rgba)
+        image = self._renderer.render(camera, snapshot)
         self.timing["render"] += time.perf_counter() - started
         return image
 

@@ -7,15 +7,17 @@ happen.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes.util
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vla.types import Image
+from vla.types import FloatArray, Image
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> shared library
 # LIBERO's names of the cameras whose images the benchmark gives to a policy.
@@ -26,8 +28,25 @@ class RenderingUnavailable(RuntimeError):
     """No off-screen OpenGL on this machine; the message says what to install."""
 
 
-class StaleImage(RuntimeError):
-    """An image was asked for after the simulation had moved on."""
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """All that an image depends on besides the compiled model, so that it can be drawn at any later time.
+
+    Attributes:
+        qpos: (nq,) joint positions.
+        body_pos, body_quat: (nbody, 3), (nbody, 4) placements, which differ between trials for fixtures.
+        site_rgba: (nsite, 4) colours, which show a burning stove.
+    """
+
+    qpos: FloatArray
+    body_pos: FloatArray
+    body_quat: FloatArray
+    site_rgba: FloatArray
+
+    @classmethod
+    def take(cls, model: Any, data: Any) -> Snapshot:
+        """Copy what is to be drawn from the running simulation."""
+        return cls(data.qpos.copy(), model.body_pos.copy(), model.body_quat.copy(), model.site_rgba.copy())
 
 
 def configure_gl() -> str:
@@ -68,7 +87,7 @@ class Renderer:
     """Draws the cameras of one model, as robosuite 1.4.0 draws them.
 
     Args:
-        model: compiled MuJoCo model; never changed.
+        model: compiled MuJoCo model.
         size: [px] height and width.
     """
 
@@ -92,20 +111,18 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._viewport = mujoco.MjrRect(0, 0, size, size)
 
-    def render(self, camera: str, qpos: Any, site_rgba: Any) -> Image:
-        """Draw one camera at joint positions `qpos` (nq,) with site colours (nsite, 4): (H, W, 3) upright RGB."""
+    def render(self, camera: str, snapshot: Snapshot) -> Image:
+        """Draw one camera: (H, W, 3) upright RGB. The simulation may be anywhere; it is left as it was."""
         mj, model, data = self._mj, self._model, self._data
-        data.qpos[:] = qpos
-        mj.mj_kinematics(model, data)
-        mj.mj_comPos(model, data)
-        mj.mj_camlight(model, data)
-        shown = model.site_rgba.copy()
-        model.site_rgba[:] = site_rgba
         self._camera.fixedcamid = self._camera_ids[camera]
-        mj.mjv_updateScene(
-            model, data, self._options, self._perturbation, self._camera, mj.mjtCatBit.mjCAT_ALL, self._scene
-        )
-        model.site_rgba[:] = shown
+        with _placed(model, snapshot):
+            data.qpos[:] = snapshot.qpos
+            mj.mj_kinematics(model, data)
+            mj.mj_comPos(model, data)
+            mj.mj_camlight(model, data)
+            mj.mjv_updateScene(
+                model, data, self._options, self._perturbation, self._camera, mj.mjtCatBit.mjCAT_ALL, self._scene
+            )
         mj.mjr_render(self._viewport, self._scene, self._context)
         image = np.empty((self._size, self._size, 3), dtype=np.uint8)
         mj.mjr_readPixels(image, None, self._viewport, self._context)
@@ -116,15 +133,29 @@ class Renderer:
         self._context.free()
 
 
+@contextlib.contextmanager
+def _placed(model: Any, snapshot: Snapshot) -> Iterator[None]:
+    """Give the model the snapshot's placements and colours; put its own back afterwards."""
+    fields = ("body_pos", "body_quat", "site_rgba")
+    own = {name: getattr(model, name).copy() for name in fields}
+    try:
+        for name in fields:
+            getattr(model, name)[:] = getattr(snapshot, name)
+        yield
+    finally:
+        for name in fields:
+            getattr(model, name)[:] = own[name]
+
+
 class ImagesOnDemand(dict[str, Image]):
     """Camera images that are rendered when first read, and kept.
 
-    A `dict` because gymnasium's `Dict` space asks for one. Reading an image that was not rendered while the
-    simulation stood at its moment raises `StaleImage`. Pickling and copying render what is missing.
+    A `dict` because gymnasium's `Dict` space asks for one. Copying and pickling render what is missing; what is
+    unpickled is a plain dict.
 
     Args:
         cameras: names, in order.
-        render: draws a camera at the moment of this observation, or raises `StaleImage`.
+        render: draws a camera at the moment of this observation.
     """
 
     def __init__(self, cameras: Iterable[str], render: Callable[[str], Image]) -> None:
@@ -132,15 +163,13 @@ class ImagesOnDemand(dict[str, Image]):
         self._render = render
 
     def __getitem__(self, camera: str) -> Image:
-        image = super().__getitem__(camera)
-        if image is None:
-            image = self._render(camera)
-            self[camera] = image
-        return image
+        if super().__getitem__(camera) is None:
+            self[camera] = self._render(camera)
+        return super().__getitem__(camera)
 
     def get(self, camera: str, default: Any = None) -> Any:
         """The image, or `default` when there is no such camera."""
-        return self[camera] if camera in self else default
+        return self[camera] if camera in self.keys() else default
 
     def values(self) -> Any:
         """All images, rendered."""
@@ -150,12 +179,14 @@ class ImagesOnDemand(dict[str, Image]):
         """All (name, image) pairs, rendered."""
         return [(camera, self[camera]) for camera in self]
 
-    def __iter__(self) -> Iterator[str]:
-        return super().__iter__()
-
-    def __reduce__(self) -> Any:
-        return dict, (self.items(),)
-
     def copy(self) -> dict[str, Image]:
         """A plain dict with every camera rendered."""
         return dict(self.items())
+
+    def __deepcopy__(self, memo: Any) -> ImagesOnDemand:
+        twin = ImagesOnDemand(self, self._render)
+        twin.update({camera: image.copy() for camera, image in self.items()})
+        return twin
+
+    def __reduce__(self) -> Any:
+        return dict, (self.items(),)

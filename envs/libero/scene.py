@@ -1,4 +1,4 @@
-"""Exact scenes: trial k of a task as the stock sequential protocol builds it, in any order, at the cost of a soft reset.
+"""Exact scenes: trial k of a task as the stock sequential protocol builds it, in any order, for a soft reset.
 
 The published protocol seeds numpy with 0, then hard-resets before every trial. Fixtures without joints are
 placed by the random generator at each reset and are not part of the saved initial states, so a trial's scene
@@ -27,6 +27,7 @@ from envs.libero.controller import LeanController
 from envs.libero.suites import LiberoTask
 from vla.types import FloatArray
 
+_log = logging.getLogger(__name__)
 PROTOCOL_SEED = 0  # env.seed(0): openvla-oft e4287e9, experiments/robot/libero/libero_utils.py
 
 
@@ -63,7 +64,7 @@ class Scene:
             self._reset_scene(resets)
         upstream = self.upstream
         upstream.sim.forward()
-        upstream.visualize({name: False for name in upstream._visualizations})
+        upstream.visualize(dict.fromkeys(upstream._visualizations, False))
         self.set_state(self.init_states[trial])
         upstream._post_process()
         self.controller.reset(upstream.robots[0].controller)
@@ -130,9 +131,12 @@ def axis_angle(quaternion: FloatArray) -> FloatArray:
 def _build_upstream(task: LiberoTask) -> Any:
     """Compile the task with LIBERO's and robosuite's own code, without renderer and camera observables."""
     with quiet_imports():
+        import mujoco
         import robosuite
         from libero.libero.envs import TASK_MAPPING, bddl_utils
 
+    # MuJoCo would write MUJOCO_LOG.TXT into the working directory.
+    mujoco.set_mju_user_warning(_log.warning)
     problem = TASK_MAPPING[bddl_utils.get_problem_info(str(task.bddl_file))["problem_name"]]
 
     class Compiled(problem):  # type: ignore[misc, valid-type]
