@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -17,10 +18,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 
 
-def start(path, *overrides):
+def start(path, *overrides, **options):
     command = [sys.executable, "scripts/eval.py", SEARCH_PATH, *QUICK, f"run_dir={path}", *overrides]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+    )
 
 
 def wait_until(condition, process):
@@ -78,3 +81,15 @@ def test_killed_three_times_it_ends_with_the_rows_of_an_uninterrupted_run(tmp_pa
     ]
     assert timeless[0] == timeless[1]
     assert len(timeless[0]) == 12
+
+
+def test_ctrl_c_reaches_the_whole_group_and_gives_one_message(tmp_path):
+    plan = ("env.tasks=[0]", "env.trouble={0/0:hang_once}", f"env.scratch={tmp_path}", "eval.workers=1")
+    process = start(tmp_path / "run", *plan, start_new_session=True)
+    wait_until((tmp_path / "hang_once_0").exists, process)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert "Stopped by SIGINT. 0 of 1 episodes" in output.decode()
+    assert "eval.resume=true" in output.decode()
+    assert "Traceback" not in output.decode()

@@ -97,6 +97,8 @@ def test_shared_inference_is_refused_for_a_privileged_policy(tmp_path):
 def test_a_policy_that_cannot_be_built_is_refused(tmp_path):
     with pytest.raises(RefusedError, match=r"policy: cannot build tests\.fakes\.PushPolicy: TypeError.*chunks"):
         run(tmp_path / "run", "+policy.chunks=3", "eval.workers=1")
+    with pytest.raises(RefusedError, match=r"runtime\.execute: expected at least 1"):
+        run(tmp_path / "other", "runtime.execute=0", "eval.workers=1")
 
 
 DRIFT = "env.preflight={_target_:tests.fakes.fake_preflight,drifts:[floor is dark]}"

@@ -58,7 +58,9 @@ def build(node: Mapping[str, Any], where: str, **arguments: Any) -> Any:
         return hydra_instantiate(dict(node), _convert_="all", **arguments)
     except InstantiationException as error:
         cause = error.__cause__ or error
-        detail = str(cause).splitlines()[0] if str(cause) else "no message"
+        detail = " ".join(str(cause).split()) or "no message"
+        if isinstance(cause, ValueError):  # says itself what was expected and what was given
+            raise RefusedError(f"{where}: {detail}") from error
         raise RefusedError(f"{where}: cannot build {node['_target_']}: {type(cause).__name__}: {detail}") from error
 
 

@@ -84,12 +84,12 @@ svg { display: block; } svg .track { fill: var(--line); opacity: .55; } svg .bar
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 6px; }
 .filter { display: flex; gap: 16px; margin: 0 0 12px; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); gap: 16px; align-items: start; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(440px, 1fr)); gap: 16px; align-items: start; }
 .episode { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--odd);
   border-radius: 8px; padding: 10px 12px; min-width: 0; }
 .episode.SUCCESS { border-left-color: var(--good); } .episode.FAILURE { border-left-color: var(--bad); }
 .episode img, .episode video { width: 100%; border-radius: 4px; display: block; margin-top: 8px; }
-.episode img { width: auto; max-width: 100%; max-height: 72px; }
+.episode img { width: auto; max-width: 100%; max-height: 96px; }
 .episode summary { list-style: none; cursor: pointer; }
 .episode summary::-webkit-details-marker { display: none; }
 .episode p { margin: 0; overflow-wrap: anywhere; }

@@ -55,10 +55,13 @@ class Child:
             return signal.Signals(-code).name
         return f"exit code {code}"
 
-    def finish(self, timeout_s: float = 10.0) -> None:
-        """Ask it to end after its current message, then insist."""
+    def dismiss(self) -> None:
+        """Ask it to end after its current message; does not wait."""
         with contextlib.suppress(OSError):  # it may have died already
             self.connection.send(None)
+
+    def wait_for_end(self, timeout_s: float = 10.0) -> None:
+        """Wait until a dismissed process has ended, then insist."""
         self.process.join(timeout_s)
         self.stop()
 
@@ -77,14 +80,13 @@ def start_child(target: Callable[..., None], log: Path, *arguments: Any, single_
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_child_main, args=(target, theirs, log, *arguments), daemon=True)
-    with _environment(ONE_THREAD if single_threaded else {}):
+    with _environment(ONE_THREAD if single_threaded else {}), _deaf_to_ctrl_c():
         process.start()
     theirs.close()  # else its death would not show as the end of the pipe
     return Child(process, ours, log)
 
 
 def _child_main(target: Callable[..., None], connection: Connection[Any, Any], log: Path, *arguments: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
@@ -116,6 +118,16 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Children started inside inherit that SIGINT is ignored: it reaches the whole group, the parent decides."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class StopRequest:

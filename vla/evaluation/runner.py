@@ -63,6 +63,7 @@ class Runner:
         done = {key_of(row) for row in journal.rows}
         self._todo = Dispatcher(key for key in plan.keys if key not in done)
         self._workers: dict[int, _Worker] = {}
+        self._dismissed: list[Child] = []
         self._policy: Child | None = None
         self._deaths: Counter[EpisodeKey] = Counter()
         self._failed_starts = 0
@@ -85,9 +86,14 @@ class Runner:
             while self._workers:
                 self._listen()
             if self._policy is not None:
-                self._policy.finish()
+                self._policy.dismiss()
+                self._dismissed.append(self._policy)
+                self._policy = None
+            for child in self._dismissed:
+                child.wait_for_end()
+            self._dismissed.clear()
         finally:
-            for child in self._children():
+            for child in self._children() + self._dismissed:
                 child.stop()
 
     def _children(self) -> list[Child]:
@@ -154,8 +160,8 @@ class Runner:
             worker.task_id = worker.key.task_id
             self._send(worker, worker.key)
         else:
-            worker.child.finish()
-            del self._workers[worker.index]
+            worker.child.dismiss()  # closing its environment takes a while; the others must not wait
+            self._dismissed.append(self._workers.pop(worker.index).child)
 
     def _send(self, worker: _Worker, message: object) -> None:
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
-from scipy.stats import binomtest, norm
+QUANTILE = NormalDist().inv_cdf  # of the standard normal
 
 
 def wilson(successes: int, episodes: int, level: float = 0.95) -> tuple[float, float]:
@@ -23,7 +24,7 @@ def wilson(successes: int, episodes: int, level: float = 0.95) -> tuple[float, f
         raise ValueError(f"wilson: expected 0 <= successes <= episodes, got {successes}/{episodes}, level {level}")
     if episodes == 0:
         return 0.0, 1.0
-    z = float(norm.ppf(0.5 + level / 2))
+    z = QUANTILE(0.5 + level / 2)
     rate, shrink = successes / episodes, 1 + z * z / episodes
     centre = (rate + z * z / (2 * episodes)) / shrink
     half = z / shrink * math.sqrt(rate * (1 - rate) / episodes + (z / (2 * episodes)) ** 2)
@@ -70,7 +71,9 @@ def mcnemar_exact(pairs: PairedCounts) -> float:
     (McNemar, Psychometrika 12:153-157, 1947.) Without discordant pairs nothing speaks against it: 1.
     """
     discordant = pairs.only_a + pairs.only_b
-    return float(binomtest(pairs.only_a, discordant, 0.5).pvalue) if discordant else 1.0
+    fewer = min(pairs.only_a, pairs.only_b)
+    tail = sum(math.comb(discordant, k) for k in range(fewer + 1)) / 2**discordant  # exact integers
+    return min(1.0, 2 * tail)  # the two tails are alike
 
 
 def paired_difference_interval(pairs: PairedCounts, level: float = 0.95) -> tuple[float, float]:
@@ -102,7 +105,7 @@ def further_pairs_needed(pairs: PairedCounts, alpha: float = 0.05, power: float 
     if difference == 0.0:
         return None
     discordance = (pairs.only_a + pairs.only_b) / pairs.total
-    z_alpha, z_power = float(norm.ppf(1 - alpha / 2)), float(norm.ppf(power))
+    z_alpha, z_power = QUANTILE(1 - alpha / 2), QUANTILE(power)
     spread = math.sqrt(max(0.0, discordance - difference**2))
     needed = ((z_alpha * math.sqrt(discordance) + z_power * spread) / difference) ** 2
     return max(0, math.ceil(needed) - pairs.total)

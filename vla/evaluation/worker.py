@@ -35,7 +35,8 @@ def worker_main(connection: Connection[Any, Any], plan: Plan, folder: Path, drif
             policy = SharedPolicy(connection)
         else:
             policy = build(plan.config["policy"], "policy")
-    except RefusedError as error:
+        build(plan.config["runtime"], "runtime")(policy)  # bad settings are refused once, not in every episode
+    except (RefusedError, TypeError, ValueError) as error:
         connection.send(Failed(str(error)))
         return
     runner = EpisodeRunner(plan, folder, policy, drifted)
