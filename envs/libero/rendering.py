@@ -13,10 +13,11 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from envs.libero import lod
 from vla.types import FloatArray, Image
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> shared library
@@ -89,9 +90,10 @@ class Renderer:
     Args:
         model: compiled MuJoCo model.
         size: [px] height and width.
+        profile: `full`, or `lod` to draw simplified meshes (see `envs.libero.lod`).
     """
 
-    def __init__(self, model: Any, size: int) -> None:
+    def __init__(self, model: Any, size: int, profile: Literal["full", "lod"] = "full") -> None:
         _shared_gl_context(640, 480)
         import mujoco
 
@@ -107,8 +109,9 @@ class Renderer:
             name: mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, camera) for name, camera in CAMERAS.items()
         }
         model.vis.global_.offwidth = model.vis.global_.offheight = size
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        # Meshes go to OpenGL here, once; poses and everything else come from the original model.
+        drawn = lod.simplified_copy(model) if profile == "lod" else model
+        self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
         self._viewport = mujoco.MjrRect(0, 0, size, size)
 
     def render(self, camera: str, snapshot: Snapshot) -> Image:
@@ -123,6 +126,7 @@ class Renderer:
             mj.mjv_updateScene(
                 model, data, self._options, self._perturbation, self._camera, mj.mjtCatBit.mjCAT_ALL, self._scene
             )
+        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
         mj.mjr_render(self._viewport, self._scene, self._context)
         image = np.empty((self._size, self._size, 3), dtype=np.uint8)
         mj.mjr_readPixels(image, None, self._viewport, self._context)
