@@ -132,6 +132,12 @@ def test_a_folder_of_another_plan_or_of_none_is_refused(tmp_path):
     (tmp_path / "photos" / "cat.png").touch()
     with pytest.raises(RefusedError, match="not empty and not a run folder"):
         run(tmp_path / "photos", "eval.resume=true")
+    fingerprint = json.loads((path / "fingerprint.json").read_text())
+    (path / "fingerprint.json").write_text(json.dumps({**fingerprint, "python": "2.7"}))
+    (path / "episodes.jsonl").write_bytes(b"")
+    with pytest.raises(RefusedError, match=r"(?s)other conditions.*python: then '2\.7', now '3"):
+        run(path, "env.tasks=[0]", "eval.resume=true")
+    (path / "episodes.jsonl").write_bytes(before)
     rows, _ = run(path, "env.tasks=[0]", "eval.resume=true")  # nothing left to do
     assert len(rows) == 1
     assert (path / "episodes.jsonl").read_bytes() == before

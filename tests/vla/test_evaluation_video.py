@@ -13,11 +13,11 @@ from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 
 
-def film(folder, stride=4, task_id=0, max_steps=40, trouble=None, **settings):
+def film(folder, stride=4, task_id=0, max_steps=40, trouble=None, drifted=False, **settings):
     """Run an episode of the fake with a camera on it."""
     np.random.seed(0)
     env = FakeEnv("fake_suite", task_id, trouble=trouble, **settings)
-    recorder = VideoRecorder(folder / "videos" / "name", hz=20.0, stride=stride)
+    recorder = VideoRecorder(folder / "videos" / "name", hz=20.0, stride=stride, drifted=drifted)
     episode = run_episode(
         env, OpenLoop(PushPolicy()), LimitFilter(env.action_spec), [recorder], trial=0, max_steps=max_steps
     )
@@ -59,6 +59,13 @@ def test_odd_sizes_and_any_number_of_cameras(tmp_path, size, cameras):
 def test_index_comes_first_so_that_a_browser_can_start(tmp_path):
     data = film(tmp_path)[0].path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
+
+
+def test_drift_is_said_in_the_metadata(tmp_path):
+    for drifted in (True, False):
+        recorder, _, _ = film(tmp_path, drifted=drifted)
+        with av.open(str(recorder.path)) as container:
+            assert (container.metadata.get("comment") == "drifted") == drifted
 
 
 def test_filming_changes_no_result(tmp_path):

@@ -205,7 +205,10 @@ def _count(keys: Sequence[EpisodeKey], a: Mapping[EpisodeKey, Row], b: Mapping[E
 
 
 def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
-    """What makes trial k of A another thing than trial k of B: env config and what the machine draws."""
+    """What makes trial k of A another thing than trial k of B: the env config, and drifts of the machine.
+
+    Machines that pass the preflight are equal here; that is what the preflight is for.
+    """
     before, now = (_conditions(folder) for folder in (a, b))
     return describe_differences(before, now, "A", "B").splitlines()
 
@@ -213,6 +216,5 @@ def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
 def _conditions(folder: RunFolder) -> dict[str, Any]:
     conditions: dict[str, Any] = {"env": read_json(folder.plan)["identity"]["env"]}
     if folder.fingerprint.exists():
-        fingerprint = read_json(folder.fingerprint)
-        conditions |= {name: fingerprint.get(name) for name in ("environment", "drifts")}
+        conditions["drifts"] = read_json(folder.fingerprint)["drifts"]
     return conditions

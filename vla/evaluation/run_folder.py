@@ -94,9 +94,7 @@ class RunFolder:
             RefusedError: the folder was begun with other packages or on another machine.
         """
         if self.fingerprint.exists() and not allow_drift:
-            old = read_json(self.fingerprint)
-            names = ("environment", "drifts", "packages", "python")
-            before, now = ({name: each[name] for name in names} for each in (old, fingerprint))
+            before, now = _conditions(read_json(self.fingerprint)), _conditions(fingerprint)
             if before != now:
                 raise RefusedError(
                     f"run_dir: {self.path} was begun under other conditions:\n"
@@ -104,6 +102,15 @@ class RunFolder:
                     "Restore them, choose another run_dir, or mix them with eval.allow_drift=true."
                 )
         write_json(self.fingerprint, fingerprint)
+
+
+def _conditions(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What must stay the same within a run. Measured numbers may differ within the preflight's tolerance."""
+    environment = flatten(fingerprint["environment"])
+    return {
+        "environment": {name: value for name, value in environment.items() if isinstance(value, str)},
+        **{name: fingerprint[name] for name in ("drifts", "packages", "python")},
+    }
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: str, here: str) -> str:

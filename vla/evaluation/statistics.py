@@ -72,7 +72,7 @@ def mcnemar_exact(pairs: PairedCounts) -> float:
     """
     discordant = pairs.only_a + pairs.only_b
     fewer = min(pairs.only_a, pairs.only_b)
-    tail = sum(math.comb(discordant, k) for k in range(fewer + 1)) / 2**discordant  # exact integers
+    tail = sum(math.comb(discordant, k) for k in range(fewer + 1)) / (1 << discordant)  # exact integers
     return min(1.0, 2 * tail)  # the two tails are alike
 
 
