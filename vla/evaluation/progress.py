@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from typing import TextIO
@@ -42,7 +43,10 @@ class Progress:
         self._bar = None
         if stream.isatty():
             layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}]{postfix}"
-            self._bar = tqdm(total=total, initial=self._count, file=stream, bar_format=layout, dynamic_ncols=True)
+            columns, rows = shutil.get_terminal_size()  # tqdm's own look shows nothing in a pty without a size
+            self._bar = tqdm(
+                total=total, initial=self._count, file=stream, bar_format=layout, ncols=columns, nrows=rows
+            )
 
     def add(self, row: Row) -> None:
         """Count a row; show it."""
