@@ -1,0 +1,84 @@
+"""What skills share: the interface, and moving above everything that is in the way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from envs.experts.grasps import PALM, TIP
+from envs.experts.servo import Command
+from envs.experts.world import STRETCH_LIMIT, World
+from vla.types import FloatArray
+
+FINGER_RADIUS = 0.06  # [m] the open fingers stay within this distance of the hand's axis
+HAND_RADIUS = 0.11  # [m] so does the hand
+CLEARANCE = 0.022  # [m] travel this far above things
+NEAR = 0.08  # [m] of the path that must be clear before moving sideways: four steps of braking and a margin
+BLEND = 0.03  # [m] sideways motion starts this far below the clear height, and grows
+ARRIVED = 0.03  # [m] this close to the goal the clear height no longer matters
+
+
+class Skill(Protocol):
+    """Brings something about, deciding anew at every step."""
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when there is nothing more to do."""
+
+
+def travel(
+    world: World,
+    goal: FloatArray,
+    rotation: FloatArray,
+    *,
+    close: bool,
+    carried: str | None = None,
+    speed: float = 0.8,
+) -> Command:
+    """Go to a pose above everything in between: up, across, down, in one smooth curve.
+
+    Args:
+        world: the present state.
+        goal: (3,) [m] where to go.
+        rotation: (3, 3) orientation wanted there.
+        close: gripper.
+        carried: the object in the hand, which must clear things too.
+        speed: cap of the translation part.
+    """
+    hand = world.hand.position
+    gap = goal[:2] - hand[:2]
+    distance = float(np.linalg.norm(gap))
+    if distance < ARRIVED:
+        return Command(goal, rotation, close, speed)
+    needed = clear_height(world, hand[:2], goal[:2], carried)
+    soon = hand[:2] + gap * min(1.0, NEAR / distance)
+    needed_soon = clear_height(world, hand[:2], soon, carried)
+    height = min(max(float(goal[2]), needed), _highest(world, goal))
+    free = float(np.clip((hand[2] - min(needed_soon, height) + BLEND) / BLEND, 0.0, 1.0))
+    return Command(np.append(hand[:2] + free * gap, height), rotation, close, speed)
+
+
+def clear_height(world: World, start: FloatArray, goal: FloatArray, carried: str | None) -> float:
+    """[m] height of the hand above which the path from (2,) to (2,) is free."""
+    excluded = [carried] if carried else []
+    tips = world.top_along(start, goal, FINGER_RADIUS, *excluded) + TIP + CLEARANCE
+    palm = world.top_along(start, goal, HAND_RADIUS, *excluded) - PALM + CLEARANCE
+    height = max(tips, palm)
+    if carried is not None:
+        hand = world.hand.position
+        low, high = world.boxes(carried).bounds()
+        radius = float(np.max(np.abs([low[:2] - hand[:2], high[:2] - hand[:2]]))) + 0.01
+        height = max(height, world.top_along(start, goal, radius, carried) + CLEARANCE + float(hand[2] - low[2]))
+    return height
+
+
+def _highest(world: World, goal: FloatArray) -> float:
+    """[m] the height above `goal` at which the elbow would become straight."""
+    low, high = float(goal[2]), float(goal[2]) + 0.5
+    for _ in range(8):  # 2 mm
+        middle = 0.5 * (low + high)
+        if world.stretch(np.array([goal[0], goal[1], middle])) < STRETCH_LIMIT:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,205 @@
+"""Pick an object up: plan a grasp, go there, close, lift; after a failure, another grasp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from envs.experts.geometry import rotation_vector, vertical_hand, wrap, yaw_of
+from envs.experts.grasps import Grasp, Preferences, plan_grasps
+from envs.experts.servo import Command
+from envs.experts.skills.base import travel
+from envs.experts.world import STRETCH_COMFORT, STRETCH_LIMIT, Pose, World
+from vla.types import FloatArray
+
+REST_YAW = math.pi / 2  # [rad] the closing axis at rest; both wrist limits are then equally far
+HOVER = 0.03  # [m] above the object before going down
+ALIGNED, ALIGNED_YAW = 0.010, 0.12  # [m], [rad] aligned well enough to go down
+AT_GRASP = 0.005  # [m] near enough to close
+STALLED_AT_GRASP = 0.015  # [m] near enough to close when something stops the hand
+STALL_STEPS = 10  # steps of the descent without progress
+MOVED, TURNED = 0.010, 0.15  # [m], [rad] the object has moved: plan again
+RESTING_SPEED = 0.05  # [m/s] slower than this counts as at rest
+PATIENCE = 30  # steps to wait for an object to come to rest
+LIFT = 0.05  # [m] how high to lift before trusting the grasp
+CLOSED_STEPS = 4  # steps that the gripper needs at least
+CLOSED_RATE = 0.0006  # [m] the fingers move less than this in a step: they are closed
+CLOSE_LIMIT = 18  # steps after which the gripper has closed on whatever there is
+REACH_LIMIT = 160  # steps to get above a grasp before another one is tried
+STRETCH_COST = 0.6  # [m] of grasp score a metre of stretch beyond comfort
+UNREACHABLE = 0.05  # [m] of grasp score for a pose beyond the limit
+
+# Given hand positions (M, 3) and a yaw, what placing from that grasp costs (M,).
+PlaceCost = Callable[[FloatArray, float], FloatArray]
+
+
+class Pick:
+    """Brings one object into the hand.
+
+    Args:
+        name: of the object.
+        place_cost: gives, at planning time, what grasps cost at the place where the object goes.
+    """
+
+    def __init__(self, name: str, place_cost: Callable[[], PlaceCost] | None = None) -> None:
+        self.name = name
+        self._place_cost = place_cost
+        self._failed: list[tuple[FloatArray, float]] = []  # grasps in the object's frame
+        self._start("reach")
+        self._grasp: Grasp | None = None
+        self._planned_at: Pose | None = None
+        self.hopeless = False  # no grasp was found at all
+
+    def _start(self, phase: str) -> None:
+        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
+        self._opening = math.inf
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when the object is in the hand and lifted."""
+        self._steps += 1
+        if self._phase == "reach" and world.held(self.name) and world.opening < 0.075:
+            self._start("lift")
+            self._lift_from = world.hand
+        if self._phase in ("reach", "descend") and not self._have_plan(world):
+            return hold(world, close=False)
+        phases = {"reach": self._reach, "descend": self._descend, "close": self._close, "lift": self._lift}
+        return phases[self._phase](world)
+
+    # Phases.
+
+    def _reach(self, world: World) -> Command | None:
+        grasp, hand = self._needed(), world.hand
+        rotation = self._rotation(world)
+        over = grasp.position + np.array([0.0, 0.0, grasp.engagement + HOVER])
+        turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
+        if np.linalg.norm(over[:2] - hand.position[:2]) < ALIGNED and turned < ALIGNED_YAW and world.opening > 0.06:
+            self._start("descend")
+            return self._descend(world)
+        if self._steps > REACH_LIMIT:
+            self._fail(world)
+        return travel(world, over, rotation, close=False)
+
+    def _descend(self, world: World) -> Command | None:
+        grasp = self._needed()
+        error = grasp.position - world.hand.position
+        distance = float(np.linalg.norm(error))
+        if distance < self._best - 0.001:
+            self._best, self._since_best = distance, 0
+        else:
+            self._since_best += 1
+        stalled = self._since_best >= STALL_STEPS
+        if distance < AT_GRASP or (stalled and distance < STALLED_AT_GRASP):
+            self._start("close")
+            return self._close(world)
+        if stalled:
+            self._fail(world)
+        speed = 0.6 if distance > 0.03 else 0.4
+        return Command(grasp.position, self._rotation(world), False, speed, precise=True)
+
+    def _close(self, world: World) -> Command | None:
+        rate, self._opening = self._opening - world.opening, world.opening
+        done = self._steps > CLOSED_STEPS and rate < CLOSED_RATE
+        if done or self._steps > CLOSE_LIMIT:
+            if world.held(self.name):
+                self._start("lift")
+                self._lift_from = world.hand
+                return self._lift(world)
+            self._fail(world)
+            return hold(world, close=False)
+        grasp = self._grasp
+        position = world.hand.position if grasp is None else grasp.position
+        return Command(position, self._rotation(world), True, 0.4, precise=True)
+
+    def _lift(self, world: World) -> Command | None:
+        start, hand = self._lift_from.position, world.hand
+        if not world.held(self.name):
+            self._since_best += 1
+            if self._since_best > 3:
+                self._fail(world)
+                return hold(world, close=False)
+        else:
+            self._since_best = 0
+        if hand.position[2] - start[2] > 0.7 * LIFT or not world.supported(self.name):
+            return None
+        if self._steps > 40:
+            self._fail(world)
+        rotation = vertical_hand(yaw_of(hand.rotation))
+        return Command(start + np.array([0.0, 0.0, LIFT + 0.02]), rotation, True, 0.6)
+
+    # Planning.
+
+    def _have_plan(self, world: World) -> bool:
+        """Whether there is a grasp that still fits; makes one when the object is at rest."""
+        pose = world.pose(self.name)
+        if self._grasp is not None and self._planned_at is not None:
+            moved = float(np.linalg.norm(pose.position - self._planned_at.position))
+            turned = float(np.linalg.norm(rotation_vector(pose.rotation @ self._planned_at.rotation.T)))
+            if moved < MOVED and turned < TURNED:
+                return True
+            self._grasp = None
+            self._start("reach")
+        if world.speed(self.name) > RESTING_SPEED and self._steps < PATIENCE:
+            return False
+        self._grasp = self._plan(world, pose)
+        self._planned_at = pose
+        self._start("reach")
+        self.hopeless = self._grasp is None
+        return not self.hopeless
+
+    def _plan(self, world: World, pose: Pose) -> Grasp | None:
+        turn = math.atan2(pose.rotation[1, 0], pose.rotation[0, 0])
+        failed = [(pose.point(local), yaw + turn) for local, yaw in self._failed]
+
+        at_place = self._place_cost() if self._place_cost is not None else None
+
+        def cost(positions: FloatArray, yaw: float) -> FloatArray:
+            total = stretch_cost(world, positions)
+            return total if at_place is None else total + at_place(positions, yaw)
+
+        preferences = Preferences(REST_YAW, failed, cost)
+        grasps = plan_grasps(
+            world.boxes(self.name), world.others(self.name), world.mass_center(self.name), preferences
+        )
+        return grasps[0] if grasps else None
+
+    def _fail(self, world: World) -> None:
+        """Remember that the grasp failed, and start over."""
+        if self._grasp is not None and self._planned_at is not None:
+            turn = math.atan2(self._planned_at.rotation[1, 0], self._planned_at.rotation[0, 0])
+            local = self._planned_at.inverse_point(self._grasp.position)
+            self._failed.append((local, self._grasp.yaw - turn))
+        self._grasp = None
+        self._start("reach")
+
+    def _needed(self) -> Grasp:
+        if self._grasp is None:
+            raise RuntimeError(f"pick {self.name}: phase '{self._phase}' without a grasp")
+        return self._grasp
+
+    def _rotation(self, world: World) -> FloatArray:
+        """The hand's orientation at the grasp; of the two equal ones, the one nearer to rest and to now."""
+        now = yaw_of(world.hand.rotation)
+        if self._grasp is None:
+            return vertical_hand(now)
+        return vertical_hand(nearest_yaw(self._grasp.yaw, now))
+
+
+def nearest_yaw(yaw: float, now: float) -> float:
+    """`yaw` [rad] or its opposite: the hand is symmetric, the wrist's range is not."""
+    preferred = REST_YAW + 0.3 * wrap(now - REST_YAW)
+    return preferred + wrap(yaw - preferred, math.pi)
+
+
+def stretch_cost(world: World, positions: FloatArray) -> FloatArray:
+    """(M,) [m] what being far from the shoulder costs at hand positions (M, 3)."""
+    stretch = np.array([world.stretch(position) for position in positions])
+    cost = STRETCH_COST * np.maximum(0.0, stretch - STRETCH_COMFORT)
+    return np.asarray(cost + UNREACHABLE * (stretch > STRETCH_LIMIT))
+
+
+def hold(world: World, *, close: bool) -> Command:
+    """Stay here."""
+    hand = world.hand
+    return Command(hand.position, hand.rotation, close, 0.3)

@@ -1,0 +1,36 @@
+"""Pick an object up and put it on a spot, as often as it takes."""
+
+from __future__ import annotations
+
+from envs.experts.servo import Command
+from envs.experts.skills.pick import Pick
+from envs.experts.skills.place import Place, Spot, place_cost
+from envs.experts.world import World
+
+
+class PickPlace:
+    """Moves one object.
+
+    Args:
+        name: of the object.
+        spot: where it goes.
+        world: the present state.
+    """
+
+    def __init__(self, name: str, spot: Spot, world: World) -> None:
+        self._name, self._spot = name, spot
+        self._pick = Pick(name, lambda: place_cost(world, name, spot))
+        self._place: Place | None = None
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when the object was put down."""
+        if self._place is None:
+            command = self._pick.step(world)
+            if command is not None:
+                return command
+            self._place = Place(self._name, self._spot)
+        command = self._place.step(world)
+        if command is None and self._place.lost:
+            self._place = None
+            return self.step(world)
+        return command

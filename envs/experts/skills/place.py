@@ -1,0 +1,209 @@
+"""Carry the object in the hand above a spot, lower it, let go, retreat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.experts.geometry import Boxes, rectangle, vertical_hand, yaw_of
+from envs.experts.grasps import FINGER_HALF, FINGER_INNER, FINGER_OUTER, PALM, PALM_HALF, TIP
+from envs.experts.servo import Command
+from envs.experts.skills.base import travel
+from envs.experts.skills.pick import PlaceCost, stretch_cost
+from envs.experts.world import World
+from vla.types import FloatArray
+
+STEP = 0.006  # [m] grid of the maps
+MAP_HALF = 0.18  # [m] the hand is 0.10 long, the object reaches up to 0.08 from it
+GROWN = 0.003  # [m] walls are this much thicker in the map, so that none is missed between its points
+OVER = 0.012  # [m] the object is above the spot: go down
+ON = 0.008  # [m] wanted while going down
+SETTLED = 0.006  # [m] the object is this far above what will carry it: let go
+HAND_CLEARANCE = 0.005  # [m] hand and fingers stay this far above what is below
+DROP_COST = 0.3  # [m] of grasp score a metre of free fall
+LOST_STEPS = 4  # steps without both contacts until the object counts as lost
+STALL_STEPS = 8
+RELEASE_STEPS = 5  # steps the fingers take to open clear of the object
+RELEASE_LIMIT = 14
+RETREAT = 0.08  # [m]
+
+
+@dataclass(frozen=True, eq=False)
+class Spot:
+    """Where an object goes.
+
+    Attributes:
+        name: object or region.
+        offset: (2,) [m] from its middle, along its own axes.
+        centered: whether the middle of the object's bounds goes there, instead of its body's origin.
+    """
+
+    name: str
+    offset: FloatArray
+    centered: bool
+
+    def position(self, world: World) -> FloatArray:
+        """(3,) [m] in the world frame."""
+        pose = world.site(self.name) if self.name in world.regions else world.pose(self.name)
+        return pose.point(np.append(self.offset, 0.0))
+
+    def reference(self, world: World, name: str) -> FloatArray:
+        """(3,) [m] the point of the object that goes there."""
+        if self.centered:
+            low, high = world.boxes(name).bounds()
+            return np.asarray(0.5 * (low + high))
+        return world.pose(name).position
+
+
+class SupportMap:
+    """Height map of what is around a spot, without the robot and the carried object."""
+
+    def __init__(self, others: Boxes, center: FloatArray) -> None:
+        count = 2 * round(MAP_HALF / STEP) + 1
+        self._low = center[:2] - STEP * (count // 2)
+        axis = np.arange(count) * STEP
+        x, y = np.meshgrid(self._low[0] + axis, self._low[1] + axis, indexing="ij")
+        tops = others.heights(np.stack([x.ravel(), y.ravel()], axis=1), GROWN)[1]
+        self._tops = tops.reshape(count, count)
+
+    def tops(self, points: FloatArray) -> FloatArray:
+        """(..., 2) -> (...) [m] height of the highest thing at each point."""
+        index = np.rint((points - self._low) / STEP).astype(int)
+        index = np.clip(index, 0, len(self._tops) - 1)
+        return np.asarray(self._tops[index[..., 0], index[..., 1]])
+
+    def lowest(self, positions: FloatArray, yaw: float) -> FloatArray:
+        """(M, 2) hand positions -> (M,) [m] the lowest height of the finger tips' middle for a vertical hand."""
+        zero = np.zeros(2)
+        palm = rectangle(zero, yaw, PALM_HALF, STEP)
+        fingers = rectangle(zero, yaw, (0.5 * (FINGER_OUTER - FINGER_INNER), FINGER_HALF), STEP)
+        out = 0.5 * (FINGER_OUTER + FINGER_INNER) * np.array([np.cos(yaw), np.sin(yaw)])
+        fingers = np.concatenate([fingers + out, fingers - out])
+        palm_top = self.tops(positions[:, None] + palm).max(axis=1)
+        finger_top = self.tops(positions[:, None] + fingers).max(axis=1)
+        return np.asarray(np.maximum(palm_top - PALM, finger_top + TIP) + HAND_CLEARANCE)
+
+
+def place_cost(world: World, name: str, spot: Spot) -> PlaceCost:
+    """What grasps cost at the spot: being far away, and letting the object fall because the hand does not fit."""
+    goal, reference = spot.position(world), spot.reference(world, name)
+    low, high = world.boxes(name).bounds()
+    support_map = SupportMap(world.others(name), goal)
+    half = 0.5 * (high - low)[:2]
+    footprint = goal[:2] + 0.5 * (low + high)[:2] - reference[:2]
+    support = float(support_map.tops(rectangle(footprint, 0.0, (0.6 * half[0], 0.6 * half[1]), STEP)).max())
+
+    def cost(positions: FloatArray, yaw: float) -> FloatArray:
+        at_place = positions + (goal - reference)
+        at_place[:, 2] = positions[:, 2] - low[2] + support
+        drop = np.maximum(0.0, support_map.lowest(at_place[:, :2], yaw) - at_place[:, 2])
+        at_place[:, 2] += drop
+        return stretch_cost(world, at_place) + DROP_COST * drop
+
+    return cost
+
+
+class Place:
+    """Puts the object in the hand on a spot.
+
+    Args:
+        name: of the object.
+        spot: where it goes.
+        yaw: [rad] the hand's closing direction at the spot; None keeps the one it has.
+
+    Attributes:
+        lost: the object is no longer in the hand, and was not let go.
+    """
+
+    def __init__(self, name: str, spot: Spot, yaw: float | None = None) -> None:
+        self.name, self.spot, self.lost = name, spot, False
+        self._yaw = yaw
+        self._phase, self._steps, self._missing = "carry", 0, 0
+        self._map: SupportMap | None = None
+        self._best, self._since_best = np.inf, 0
+
+    def _start(self, phase: str) -> None:
+        self._phase, self._steps = phase, 0
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when the hand has retreated, or the object is lost."""
+        self._steps += 1
+        if self._phase in ("carry", "lower"):
+            self._missing = 0 if world.held(self.name) else self._missing + 1
+            if self._missing >= LOST_STEPS:
+                self.lost = True
+                return None
+        phases = {"carry": self._carry, "lower": self._lower, "release": self._release, "retreat": self._retreat}
+        return phases[self._phase](world)
+
+    def _carry(self, world: World) -> Command | None:
+        gap = self._gap(world)
+        if np.linalg.norm(gap) < OVER:
+            self._start("lower")
+            self._map = SupportMap(world.others(self.name), self.spot.position(world))
+            self._turn = self._rotation(world)
+            return self._lower(world)
+        hand = world.hand
+        goal = np.append(hand.position[:2] + gap, self._height_over(world))
+        return travel(world, goal, self._rotation(world), close=True, carried=self.name)
+
+    def _lower(self, world: World) -> Command | None:
+        hand, gap = world.hand, self._gap(world)
+        clearance = self._clearance(world)
+        lowest = float(self._needed_map().lowest(hand.position[None, :2], yaw_of(hand.rotation))[0])
+        down = min(clearance, float(hand.position[2]) - lowest)
+        if down < self._best - 0.001:
+            self._best, self._since_best = down, 0
+        else:
+            self._since_best += 1
+        distance = float(np.linalg.norm(gap))
+        if (down < SETTLED and distance < OVER) or self._since_best > STALL_STEPS:
+            self._start("release")
+            self._at = hand.position.copy()
+            return self._release(world)
+        down = down if distance < 2 * OVER else 0.0
+        position = hand.position + np.append(gap, -down)
+        return Command(position, self._turn, True, 0.5, precise=True)
+
+    def _release(self, world: World) -> Command | None:
+        free = not any(world.finger_contacts(self.name))
+        if (self._steps > RELEASE_STEPS and free) or self._steps > RELEASE_LIMIT:
+            self._start("retreat")
+            return self._retreat(world)
+        return Command(self._at, self._turn, False, 0.3)
+
+    def _retreat(self, world: World) -> Command | None:
+        goal = self._at + np.array([0.0, 0.0, RETREAT + 0.02])
+        if world.hand.position[2] > self._at[2] + RETREAT or self._steps > 30:
+            return None
+        return Command(goal, self._turn, False, 0.6)
+
+    def _gap(self, world: World) -> FloatArray:
+        """(2,) [m] from the object to the spot."""
+        return (self.spot.position(world) - self.spot.reference(world, self.name))[:2]
+
+    def _height_over(self, world: World) -> float:
+        """[m] height of the hand just above the spot, where going down begins."""
+        hand = world.hand.position
+        low, high = world.boxes(self.name).bounds()
+        spot = self.spot.position(world)
+        top = world.top_along(spot[:2], spot[:2], float(np.max(high - low)[()]) / 2, self.name)
+        return float(top + 0.03 + hand[2] - low[2])
+
+    def _clearance(self, world: World) -> float:
+        """[m] how far the object can fall before it touches something."""
+        boxes = world.boxes(self.name)
+        low, high = boxes.bounds()
+        middle, half = 0.5 * (low + high)[:2], 0.5 * (high - low)[:2]
+        points = rectangle(middle, 0.0, (float(half[0]), float(half[1])), STEP)
+        bottom = boxes.heights(points, 0.001)[0]
+        return float((bottom - self._needed_map().tops(points)).min())
+
+    def _needed_map(self) -> SupportMap:
+        if self._map is None:
+            raise RuntimeError(f"place {self.name}: phase '{self._phase}' without a map")
+        return self._map
+
+    def _rotation(self, world: World) -> FloatArray:
+        return vertical_hand(yaw_of(world.hand.rotation) if self._yaw is None else self._yaw)

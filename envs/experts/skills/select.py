@@ -1,0 +1,36 @@
+"""Which skill brings a goal about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from envs.experts.goals import Goal, UnknownGoal
+from envs.experts.skills.base import Skill
+from envs.experts.skills.pick_place import PickPlace
+from envs.experts.skills.place import Spot
+from envs.experts.world import World
+
+SHARED_OFFSET = 0.55  # part of a region's half size between its middle and an object that shares it
+
+
+def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
+    """The skill for a goal in the present state.
+
+    Raises:
+        UnknownGoal: there is none.
+    """
+    if goal.predicate in ("on", "in"):
+        return PickPlace(goal.subject, _spot(goal, goals, world), world)
+    raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
+
+
+def _spot(goal: Goal, goals: Sequence[Goal], world: World) -> Spot:
+    """The middle of the place; objects that share a region stand beside each other along its first axis."""
+    offset = np.zeros(2)
+    sharing = [other for other in goals if other.place == goal.place]
+    if len(sharing) > 1 and goal.place in world.regions:
+        rank = 2 * sharing.index(goal) / (len(sharing) - 1) - 1  # -1 to 1
+        offset[0] = rank * SHARED_OFFSET * world.region_half(goal.place)[0]
+    return Spot(goal.place, offset, centered=goal.predicate == "in")
