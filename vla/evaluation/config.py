@@ -41,6 +41,16 @@ def compose_config(directory: Path, name: str, overrides: Sequence[str]) -> Dict
     return config
 
 
+def usage(directory: Path, name: str, command: str) -> str:
+    """Help text: the options of each group and the default of every key."""
+    with initialize_config_dir(str(directory.resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = compose(name)
+        groups = [str(key) for key in config if str(key) in loader.list_groups("")]
+        options = "\n".join(f"  {group}={' | '.join(loader.get_group_options(group))}" for group in groups)
+    return f"{command} key=value ...\n\nGroups:\n{options}\n\nKeys and defaults:\n{OmegaConf.to_yaml(config)}"
+
+
 def to_dict(config: DictConfig) -> dict[str, Any]:
     """The config as plain, resolved dicts and lists."""
     return {str(key): value for key, value in _container(config).items()}

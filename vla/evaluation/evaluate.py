@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from vla.evaluation.config import compose_config, to_dict
+from vla.evaluation.config import compose_config, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError
 from vla.evaluation.files import read_json, write_json
 from vla.evaluation.fingerprint import check_machine, make_fingerprint
@@ -32,6 +32,9 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         conf: the `conf` folder.
         overrides: Hydra overrides as typed.
     """
+    if {"-h", "--help"} & set(overrides):
+        sys.stdout.write(usage(conf, "eval", "python scripts/eval.py"))
+        return 0
     try:
         config = to_dict(compose_config(conf, "eval", overrides))
         folder = evaluate(config, repeat_command(overrides), sys.stdout)
