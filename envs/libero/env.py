@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from envs.libero import rendering
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
+from envs.libero.shuffle import Shuffler
 from envs.libero.suites import load_suite
 from vla.types import ActionSpec, FloatArray, Image
 
@@ -80,7 +81,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         self.render_mode = render_mode
         self.cameras = tuple(cameras)
         self.timing = {"sim": 0.0, "render": 0.0}  # [s] since the last reset
-        self._image_size, self._profile, self._shuffled = image_size, render, scene == "shuffled"
+        self._image_size, self._profile = image_size, render
         self._renderer: rendering.Renderer | None = None
         self._steps = 0
 
@@ -96,6 +97,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         from envs.libero.scene import Scene
 
         self.scene = Scene(self.task)
+        self._shuffler: Shuffler | None = None
+        if scene == "shuffled":
+            self.scene.reset(0)
+            self._shuffler = Shuffler(self.scene.upstream, self.task)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -117,8 +122,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         started = time.perf_counter()
         self.scene.reset(trial)
         self._steps = 0
-        for _ in range(SETTLE_STEPS):
-            self._advance(SETTLE_ACTION)
+        self._arrange(trial)
         success = self.scene.is_success()
         self.timing["sim"] += time.perf_counter() - started
         return self._observation(), self._info(success)
@@ -157,6 +161,21 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
             self._renderer.close()
             self._renderer = None
 
+    def _arrange(self, trial: int) -> None:
+        """Let the official scene settle; then, if asked for, shuffle what stands and let that settle."""
+        self._settle()
+        if self._shuffler is None:
+            return
+        for candidate in self._shuffler.candidates(trial, self.scene.flat_state()):
+            self.scene.set_state(candidate)
+            self._settle()
+            if self._shuffler.is_settled(candidate):
+                return
+
+    def _settle(self) -> None:
+        for _ in range(SETTLE_STEPS):
+            self._advance(SETTLE_ACTION)
+
     def _advance(self, action: FloatArray) -> None:
         """One control step; remember what the sensors saw inside it, for state and for images on demand."""
         scene, controller = self.scene, self.scene.controller
@@ -175,7 +194,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
     def _draw(self, snapshot: rendering.Snapshot, camera: str) -> Image:
         started = time.perf_counter()
         if self._renderer is None:
-            self._renderer = rendering.Renderer(self.scene.model, self._image_size)
+            self._renderer = rendering.Renderer(self.scene.model, self._image_size, self._profile)
         image = self._renderer.render(camera, snapshot)
         self.timing["render"] += time.perf_counter() - started
         return image
