@@ -59,18 +59,19 @@ class Boxes:
         """
         bottom, top = np.full(len(points), -NOTHING), np.full(len(points), NOTHING)
         near = self.near(points.min(axis=0) - margin, points.max(axis=0) + margin)
-        if len(near.center) == 0:
-            return bottom, top
-        offset = np.concatenate([points, np.zeros((len(points), 1))], axis=1)[:, None] - near.center  # (N, G, 3)
-        origin = np.einsum("gji,ngj->ngi", near.rotation, offset)
-        direction = near.rotation[:, 2, :]
-        direction = np.where(np.abs(direction) < 1e-9, 1e-9, direction)  # a line in a face's plane
-        half = near.half + margin
-        first, second = (-half - origin) / direction, (half - origin) / direction
-        enter, leave = np.minimum(first, second).max(axis=2), np.maximum(first, second).min(axis=2)  # (N, G)
-        hit = enter <= leave
-        bottom = np.where(hit, enter + margin, -NOTHING).min(axis=1, initial=-NOTHING)
-        top = np.where(hit, leave - margin, NOTHING).max(axis=1, initial=NOTHING)
+        reach = near.reach[:, :2] + 2 * margin
+        for center, rotation, box_half, box_reach in zip(near.center, near.rotation, near.half, reach, strict=True):
+            under = np.flatnonzero(np.all(np.abs(points - center[:2]) <= box_reach, axis=1))
+            offset = np.concatenate([points[under], np.zeros((len(under), 1))], axis=1) - center  # (n, 3)
+            origin = offset @ rotation
+            direction = np.where(np.abs(rotation[2]) < 1e-9, 1e-9, rotation[2])  # a line in a face's plane
+            half = box_half + margin
+            first, second = (-half - origin) / direction, (half - origin) / direction
+            enter, leave = np.minimum(first, second).max(axis=1), np.maximum(first, second).min(axis=1)  # (n,)
+            hit = enter <= leave
+            inside = under[hit]
+            bottom[inside] = np.minimum(bottom[inside], enter[hit] + margin)
+            top[inside] = np.maximum(top[inside], leave[hit] - margin)
         return bottom, top
 
 

@@ -238,10 +238,17 @@ class World:
         tops = (boxes.center + reach)[:, 2][distance <= radius]
         return float(tops.max(initial=0.0))
 
-    def stretch(self, position: FloatArray) -> float:
-        """[m] how far the wrist of a vertical hand at `position` is from the shoulder; the elbow is straight at 0.70."""
-        radius = float(np.linalg.norm(position[:2] - self.base[:2])) - WRIST_FORWARD
-        return float(np.hypot(radius, position[2] + WRIST_UP - (self.base[2] + SHOULDER_UP)))
+    def stretch(self, position: FloatArray) -> FloatArray:
+        """How far the wrist of a vertical hand is from the shoulder; the elbow is straight at 0.70 m.
+
+        Args:
+            position: (..., 3) [m] of the hand.
+
+        Returns:
+            (...) [m].
+        """
+        radius = np.hypot(position[..., 0] - self.base[0], position[..., 1] - self.base[1]) - WRIST_FORWARD
+        return np.asarray(np.hypot(radius, position[..., 2] + WRIST_UP - (self.base[2] + SHOULDER_UP)))
 
 
 WRIST_FORWARD = 0.088  # [m] wrist axis behind the hand's axis (Panda kinematics)

@@ -24,7 +24,8 @@ MOVED, TURNED = 0.010, 0.15  # [m], [rad] the object has moved: plan again
 RESTING_SPEED = 0.05  # [m/s] slower than this counts as at rest
 PATIENCE = 30  # steps to wait for an object to come to rest
 LIFT = 0.05  # [m] how high to lift before trusting the grasp
-CLOSED_STEPS = 4  # steps that the gripper needs at least
+HELD_STEPS = 3  # steps that both fingers need to grip what they touch
+CLOSED_STEPS = 8  # steps that open fingers need to turn round and get going
 CLOSED_RATE = 0.0006  # [m] the fingers move less than this in a step: they are closed
 CLOSE_LIMIT = 18  # steps after which the gripper has closed on whatever there is
 REACH_LIMIT = 160  # steps to get above a grasp before another one is tried
@@ -100,9 +101,10 @@ class Pick:
 
     def _close(self, world: World) -> Command | None:
         rate, self._opening = self._opening - world.opening, world.opening
-        done = self._steps > CLOSED_STEPS and rate < CLOSED_RATE
-        if done or self._steps > CLOSE_LIMIT:
-            if world.held(self.name):
+        held = world.held(self.name)
+        steps = HELD_STEPS if held else CLOSED_STEPS
+        if (self._steps > steps and rate < CLOSED_RATE) or self._steps > CLOSE_LIMIT:
+            if held:
                 self._start("lift")
                 self._lift_from = world.hand
                 return self._lift(world)
@@ -194,7 +196,7 @@ def nearest_yaw(yaw: float, now: float) -> float:
 
 def stretch_cost(world: World, positions: FloatArray) -> FloatArray:
     """(M,) [m] what being far from the shoulder costs at hand positions (M, 3)."""
-    stretch = np.array([world.stretch(position) for position in positions])
+    stretch = world.stretch(positions)
     cost = STRETCH_COST * np.maximum(0.0, stretch - STRETCH_COMFORT)
     return np.asarray(cost + UNREACHABLE * (stretch > STRETCH_LIMIT))
 

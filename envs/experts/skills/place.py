@@ -76,7 +76,7 @@ class SupportMap:
     def lowest(self, positions: FloatArray, yaw: float) -> FloatArray:
         """(M, 2) hand positions -> (M,) [m] the lowest height of the finger tips' middle for a vertical hand."""
         zero = np.zeros(2)
-        palm = rectangle(zero, yaw, PALM_HALF, STEP)
+        palm = rectangle(zero, yaw, PALM_HALF, 1.5 * STEP)
         fingers = rectangle(zero, yaw, (0.5 * (FINGER_OUTER - FINGER_INNER), FINGER_HALF), STEP)
         out = 0.5 * (FINGER_OUTER + FINGER_INNER) * np.array([np.cos(yaw), np.sin(yaw)])
         fingers = np.concatenate([fingers + out, fingers - out])
