@@ -7,6 +7,7 @@ happen.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes.util
 import functools
@@ -81,6 +82,8 @@ def _shared_gl_context(width: int, height: int) -> Any:
 
     context = mujoco.GLContext(width, height)
     context.make_current()
+    # Collected with the modules at interpreter exit, it would fail noisily: let go of it before.
+    atexit.register(_shared_gl_context.cache_clear)
     return context
 
 

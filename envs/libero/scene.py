@@ -15,7 +15,6 @@ Three properties of the stock hard reset are reproduced on purpose:
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import math
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from envs.libero.controller import LeanController
-from envs.libero.suites import LiberoTask
+from envs.libero.suites import LiberoTask, quiet_imports
 from vla.types import FloatArray
 
 _log = logging.getLogger(__name__)
@@ -41,7 +40,8 @@ class Scene:
     """
 
     def __init__(self, task: LiberoTask) -> None:
-        from robosuite.utils.errors import RandomizationError
+        with quiet_imports():
+            from robosuite.utils.errors import RandomizationError
 
         self._randomization_error = RandomizationError
         self.init_states = task.init_states()  # (trials, 1 + nq + nv)
@@ -171,15 +171,3 @@ def _numpy_generator(state: Any) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(saved)
-
-
-@contextlib.contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Hide what robosuite prints about macro files at import; errors and exceptions still show."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(previous)

@@ -5,8 +5,11 @@ Reading a suite builds no simulation.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,8 +68,9 @@ def load_suite(name: str) -> Suite:
     if name not in SUITES:
         nearest = difflib.get_close_matches(name, SUITES, n=1, cutoff=0.0)[0]
         raise ValueError(f"env.suite: unknown suite '{name}'; did you mean '{nearest}'? Known: {', '.join(SUITES)}")
-    from libero.libero import get_libero_path
-    from libero.libero.benchmark.libero_suite_task_map import libero_task_map
+    with quiet_imports():
+        from libero.libero import get_libero_path
+        from libero.libero.benchmark.libero_suite_task_map import libero_task_map
 
     bddl = Path(get_libero_path("bddl_files")).resolve() / name
     init = Path(get_libero_path("init_states")).resolve() / name
@@ -107,3 +111,14 @@ def _instruction(suite: str, task: str, bddl_file: Path) -> str:
     if task[0].isupper():  # KITCHEN_SCENE3_turn_on_...: the scene is not part of the words
         words = task.partition(scene)[2].partition("_")[2]
     return " ".join(words.split("_"))
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Hide what robosuite says about macro files when it is imported; exceptions still show."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(previous)
