@@ -174,11 +174,13 @@ class World:
         """Collision geometry of one body alone, such as a drawer."""
         return self._boxes(self._solid[self._model.geom_bodyid[self._solid] == body])
 
-    def others(self, *excluded: str) -> Boxes:
-        """Everything solid except the robot and the named objects."""
+    def others(self, *excluded: str, body: int | None = None) -> Boxes:
+        """Everything solid except the robot, the named objects and one body."""
         geoms = self._solid
         for name in excluded:
             geoms = np.setdiff1d(geoms, self._geoms[name], assume_unique=True)
+        if body is not None:
+            geoms = geoms[self._model.geom_bodyid[geoms] != body]
         return self._boxes(geoms)
 
     def _boxes(self, geoms: FloatArray) -> Boxes:
@@ -212,6 +214,11 @@ class World:
         """Whether the left and the right finger touch an object."""
         geoms = self._geoms[name]
         return self._touching(self._fingers[0], geoms), self._touching(self._fingers[1], geoms)
+
+    def gripped(self, body: int) -> bool:
+        """Whether both fingers touch one body, such as a drawer."""
+        geoms = self._solid[self._model.geom_bodyid[self._solid] == body]
+        return all(self._touching(finger, geoms) for finger in self._fingers)
 
     def held(self, name: str) -> bool:
         """Whether both fingers touch an object."""

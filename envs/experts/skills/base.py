@@ -53,8 +53,8 @@ def travel(
     needed = clear_height(world, hand[:2], goal[:2], carried)
     soon = hand[:2] + gap * min(1.0, NEAR / distance)
     needed_soon = clear_height(world, hand[:2], soon, carried)
-    height = min(max(float(goal[2]), needed), _highest(world, goal))
-    free = float(np.clip((hand[2] - min(needed_soon, height) + BLEND) / BLEND, 0.0, 1.0))
+    height = max(min(max(float(goal[2]), needed), _highest(world, goal)), needed_soon)
+    free = float(np.clip((hand[2] - needed_soon + BLEND) / BLEND, 0.0, 1.0))
     return Command(np.append(hand[:2] + free * gap, height), rotation, close, speed)
 
 

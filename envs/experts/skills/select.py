@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.experts.goals import Goal, UnknownGoal
+from envs.experts.goals import Goal, UnknownGoal, is_met
 from envs.experts.skills.base import Skill
+from envs.experts.skills.drawer import CloseDrawer, OpenDrawer
+from envs.experts.skills.knob import TurnKnob
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.place import Spot
 from envs.experts.world import World
@@ -21,7 +23,16 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
     Raises:
         UnknownGoal: there is none.
     """
+    if goal.predicate == "open":
+        return OpenDrawer(goal)
+    if goal.predicate == "close":
+        return CloseDrawer(goal)
+    if goal.predicate in ("turnon", "turnoff"):
+        return TurnKnob(goal)
     if goal.predicate in ("on", "in"):
+        inside = Goal("open", goal.place)
+        if goal.predicate == "in" and world.joints_of(goal.place) and not is_met(inside, world):
+            return OpenDrawer(inside)
         return PickPlace(goal.subject, _spot(goal, goals, world), world)
     raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
 

@@ -1,0 +1,220 @@
+"""Open a drawer by its handle; close it by pushing the handle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from envs.experts.geometry import hand_frame, rotation_vector
+from envs.experts.goals import is_met
+from envs.experts.goals import Goal
+from envs.experts.servo import Command
+from envs.experts.skills.base import travel
+from envs.experts.world import World
+from vla.types import FloatArray
+
+PULL_TILT = math.radians(85)  # hand nearly level: a vertical one would hit the handles above
+PUSH_TILT = math.radians(75)
+DOWN = np.array([0.0, 0.0, -1.0])
+STANDOFF = 0.09  # [m] in front of the handle before reaching for it
+DEPTH = 0.004  # [m] the fingers reach this far behind the middle of the bar; the panel is 16 mm behind it
+AT_STANDOFF, AT_HANDLE = 0.015, 0.006  # [m]
+TURNED = 0.12  # [rad] well enough aligned
+OVERTRAVEL = 0.012  # [m] asked for beyond the wanted position, so that the last millimetres are reached too
+MARGIN = 0.006  # [m] past the threshold of the predicate before letting go
+TIP = 0.009  # [m] finger tips beyond the point between the pads
+STALL_STEPS = 12
+LIMIT = 120  # steps for one attempt
+
+
+@dataclass(frozen=True, eq=False)
+class Handle:
+    """A drawer's handle in the present state.
+
+    Attributes:
+        center: (3,) [m] middle of the bar.
+        along: (3,) unit vector along the bar.
+        outward: (3,) unit vector in which the drawer opens.
+        half_depth: [m] half thickness of the bar along `outward`.
+        body: the drawer.
+    """
+
+    center: FloatArray
+    along: FloatArray
+    outward: FloatArray
+    half_depth: float
+    body: int
+
+
+def find_handle(world: World, joint: str, opens: float) -> Handle:
+    """The box of the drawer that sticks out farthest.
+
+    Args:
+        world: the present state.
+        joint: slide of the drawer.
+        opens: sign of the joint's motion that opens it.
+    """
+    _, axis, body = world.joint_axis(joint)
+    outward = opens * axis
+    boxes = world.body_boxes(body)
+    depth = np.einsum("gij,i,gj->gj", np.abs(boxes.rotation), np.abs(outward), boxes.half).sum(axis=1)
+    bar = int(np.argmax(boxes.center @ outward + depth))
+    along = boxes.rotation[bar][:, int(np.argmax(boxes.half[bar]))]
+    return Handle(boxes.center[bar], along, outward, float(depth[bar]), body)
+
+
+def travel_range(world: World, goal: Goal) -> tuple[str, float, float]:
+    """The joint, the sign that opens it, and where it is to be [m], a little past the predicate's threshold."""
+    joint = world.joints_of(goal.subject)[0]
+    ranges = world.articulation(goal.subject)
+    opened, closed = ranges["default_open_ranges"], ranges["default_close_ranges"]
+    opens = math.copysign(1.0, sum(opened) - sum(closed))
+    threshold = max(opened, key=lambda value: -opens * value) if goal.predicate == "open" else min(
+        closed, key=lambda value: -opens * value
+    )
+    toward = opens if goal.predicate == "open" else -opens
+    return joint, opens, threshold + toward * MARGIN
+
+
+class OpenDrawer:
+    """Grips the handle with a level hand and pulls.
+
+    Args:
+        goal: `open(region)`.
+    """
+
+    def __init__(self, goal: Goal) -> None:
+        self._goal = goal
+        self._start("reach")
+
+    def _start(self, phase: str) -> None:
+        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
+        self._opening = math.inf
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when the drawer is open and the hand away."""
+        self._steps += 1
+        joint, opens, wanted = travel_range(world, self._goal)
+        handle = find_handle(world, joint, opens)
+        rotation = level_hand(world, handle, PULL_TILT, np.array([0.0, 0.0, 1.0]))
+        is_open = opens * (world.joint(joint) - wanted) > 0
+        if is_open and self._phase in ("reach", "approach"):
+            return None
+        if is_open and self._phase in ("close", "pull"):
+            self._start("release")
+            self._at = world.hand.position
+        phases = {"reach": self._reach, "approach": self._approach, "close": self._close, "pull": self._pull}
+        if self._phase in phases:
+            return phases[self._phase](world, handle, rotation)
+        return self._leave(world, handle, rotation)
+
+    def _reach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
+        goal = handle.center + STANDOFF * handle.outward
+        hand = world.hand
+        turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
+        if np.linalg.norm(goal - hand.position) < AT_STANDOFF and turned < TURNED:
+            self._start("approach")
+        return travel(world, goal, rotation, close=False)
+
+    def _approach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
+        goal = handle.center - DEPTH * handle.outward
+        distance = float(np.linalg.norm(goal - world.hand.position))
+        self._watch(distance)
+        if distance < AT_HANDLE or (self._since_best > STALL_STEPS and distance < 3 * AT_HANDLE):
+            self._start("close")
+        elif self._since_best > STALL_STEPS or self._steps > LIMIT:
+            self._start("reach")
+        return Command(goal, rotation, False, 0.5, precise=True)
+
+    def _close(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
+        rate, self._opening = self._opening - world.opening, world.opening
+        if self._steps > 4 and world.gripped(handle.body):
+            self._start("pull")
+        elif self._steps > 12 and rate < 0.0006:
+            self._start("reach")  # nothing between the fingers
+        return Command(handle.center - DEPTH * handle.outward, rotation, True, 0.3, precise=True)
+
+    def _pull(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
+        joint, opens, wanted = travel_range(world, self._goal)
+        left = opens * (wanted - world.joint(joint)) + OVERTRAVEL
+        self._watch(left)
+        if not world.gripped(handle.body) or self._since_best > STALL_STEPS:
+            self._missing = getattr(self, "_missing", 0) + 1
+            if self._missing > 3:
+                self._missing = 0
+                self._start("reach")
+        else:
+            self._missing = 0
+        at = world.hand.position
+        sideways = handle.center - at
+        sideways = sideways - (sideways @ handle.outward) * handle.outward
+        return Command(at + left * handle.outward + sideways, rotation, True, 0.6)
+
+    def _leave(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
+        if self._phase == "release":
+            if self._steps > 5 and not world.gripped(handle.body):
+                self._start("retreat")
+            return Command(self._at, rotation, False, 0.3)
+        goal = self._at + 0.09 * handle.outward
+        if (world.hand.position - self._at) @ handle.outward > 0.06 or self._steps > 25:
+            return None
+        return Command(goal, rotation, False, 0.6)
+
+    def _watch(self, distance: float) -> None:
+        """Count the steps since the distance last shrank by a millimetre."""
+        if distance < self._best - 0.001:
+            self._best, self._since_best = distance, 0
+        else:
+            self._since_best += 1
+
+
+class CloseDrawer:
+    """Pushes the handle with closed fingers.
+
+    Args:
+        goal: `close(region)`.
+    """
+
+    def __init__(self, goal: Goal) -> None:
+        self._goal = goal
+        self._phase, self._steps = "reach", 0
+        self._best, self._since_best = math.inf, 0
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when the drawer is shut and the hand away."""
+        self._steps += 1
+        joint, opens, wanted = travel_range(world, self._goal)
+        handle = find_handle(world, joint, opens)
+        rotation = level_hand(world, handle, PUSH_TILT, handle.along)
+        front = handle.center + (handle.half_depth + TIP) * handle.outward
+        if is_met(self._goal, world) and self._phase != "retreat":
+            self._phase, self._steps, self._at = "retreat", 0, world.hand.position
+        if self._phase == "reach":
+            goal, hand = front + 0.05 * handle.outward, world.hand
+            turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
+            if np.linalg.norm(goal - hand.position) < AT_STANDOFF and turned < TURNED:
+                self._phase, self._steps = "push", 0
+                self._best, self._since_best = math.inf, 0
+            return travel(world, goal, rotation, close=True)
+        if self._phase == "push":
+            left = max(0.0, opens * (world.joint(joint) - wanted)) + OVERTRAVEL
+            if left < self._best - 0.001:
+                self._best, self._since_best = left, 0
+            else:
+                self._since_best += 1
+            if self._since_best > 3 * STALL_STEPS:
+                self._phase, self._steps = "reach", 0
+            return Command(front - left * handle.outward, rotation, True, 0.6)
+        if (world.hand.position - self._at) @ handle.outward > 0.05 or self._steps > 25:
+            return None
+        return Command(self._at + 0.08 * handle.outward, rotation, True, 0.6)
+
+
+def level_hand(world: World, handle: Handle, tilt: float, closing: FloatArray) -> FloatArray:
+    """(3, 3) hand that looks at the handle, `tilt` [rad] away from straight down; the nearer of the two equal ones."""
+    approach = math.sin(tilt) * -handle.outward + math.cos(tilt) * DOWN
+    home = hand_frame(DOWN, np.array([0.0, 1.0, 0.0]))
+    frames = [hand_frame(approach, sign * closing) for sign in (1.0, -1.0)]
+    return min(frames, key=lambda frame: float(np.linalg.norm(rotation_vector(frame @ home.T))))
