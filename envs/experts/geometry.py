@@ -47,6 +47,11 @@ class Boxes:
         keep = np.all((center + reach >= low) & (center - reach <= high), axis=1)
         return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
 
+    def above(self, height: float) -> Boxes:
+        """The boxes that reach higher than `height` [m]."""
+        keep = self.center[:, 2] + self.reach[:, 2] > height
+        return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
+
     def heights(self, points: FloatArray, margin: float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Where vertical lines through `points` enter and leave the boxes.
 

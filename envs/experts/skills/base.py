@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from envs.experts.geometry import Boxes
 from envs.experts.grasps import PALM, TIP
 from envs.experts.servo import Command
 from envs.experts.world import STRETCH_LIMIT, World
@@ -16,6 +17,8 @@ HAND_RADIUS = 0.11  # [m] so does the hand
 CLEARANCE = 0.022  # [m] travel this far above things
 NEAR = 0.08  # [m] of the path that must be clear before moving sideways: four steps of braking and a margin
 BLEND = 0.03  # [m] sideways motion starts this far below the clear height, and grows
+OVERHANG_MARGIN = 0.012  # [m] sideways clearance from things above the object
+WAYS_OUT = (0.03, 0.05, 0.07, 0.09, 0.12, 0.15, 0.18)  # [m] sideways steps that are tried
 ARRIVED = 0.03  # [m] this close to the goal the clear height no longer matters
 
 
@@ -48,14 +51,46 @@ def travel(
     hand = world.hand.position
     gap = goal[:2] - hand[:2]
     distance = float(np.linalg.norm(gap))
-    if distance < ARRIVED:
+    far = float(np.clip((distance - ARRIVED) / ARRIVED, 0.0, 1.0))  # near the goal, only its own height counts
+    if far == 0.0:
         return Command(goal, rotation, close, speed)
-    needed = clear_height(world, hand[:2], goal[:2], carried)
+    low = float(goal[2])
+    needed = low + far * max(0.0, clear_height(world, hand[:2], goal[:2], carried) - low)
     soon = hand[:2] + gap * min(1.0, NEAR / distance)
-    needed_soon = clear_height(world, hand[:2], soon, carried)
-    height = max(min(max(float(goal[2]), needed), _highest(world, goal)), needed_soon)
-    free = float(np.clip((hand[2] - needed_soon + BLEND) / BLEND, 0.0, 1.0))
+    needed_soon = low + far * max(0.0, clear_height(world, hand[:2], soon, carried) - low)
+    height = max(min(needed, _highest(world, goal)), needed_soon)
+    free = float(np.clip((hand[2] - needed_soon + BLEND) / BLEND, 0.0, 1.0)) if needed_soon > low else 1.0
     return Command(np.append(hand[:2] + free * gap, height), rotation, close, speed)
+
+
+def way_out(world: World, name: str) -> FloatArray | None:
+    """The shortest sideways step that brings a carried object out from under something.
+
+    Returns:
+        (2,) [m] from where it is; None when nothing is above it, or no step helps.
+    """
+    boxes = world.boxes(name)
+    low, high = boxes.bounds()
+    others = world.others(name)
+    above = float(high[2]) - 0.005  # [m] what ends below the object's rim is not above it
+    half = 0.5 * (high - low)[:2] + OVERHANG_MARGIN
+    middle = 0.5 * (low + high)[:2]
+    reach = half + WAYS_OUT[-1]
+    nearby = others.near(middle - reach, middle + reach).above(above)
+    if len(nearby.center) == 0 or not _covered(nearby, middle, half):
+        return None
+    for distance in WAYS_OUT:
+        for angle in np.arange(8) * np.pi / 4:
+            step = distance * np.array([np.cos(angle), np.sin(angle)])
+            if not _covered(nearby, middle + step, half):
+                return np.asarray(step)
+    return None
+
+
+def _covered(boxes: Boxes, middle: FloatArray, half: FloatArray) -> bool:
+    """Whether the bounds of any box overlap a rectangle seen from above."""
+    gap = np.abs(boxes.center[:, :2] - middle) - boxes.reach[:, :2] - half
+    return bool(np.any(np.all(gap < 0.0, axis=1)))
 
 
 def clear_height(world: World, start: FloatArray, goal: FloatArray, carried: str | None) -> float:

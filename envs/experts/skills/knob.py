@@ -66,7 +66,7 @@ class TurnKnob:
 
     def _approach(self, world: World, grasp: Grasp, body: int) -> Command | None:
         hand = world.hand
-        rotation = vertical_hand(nearest_yaw(grasp.yaw, REST_YAW))
+        rotation = vertical_hand(nearest_yaw(world, grasp.yaw, grasp.position))
         turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
         over = grasp.position + np.array([0.0, 0.0, grasp.engagement + 0.03])
         if self._phase == "reach":

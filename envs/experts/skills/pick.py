@@ -23,11 +23,14 @@ STALL_STEPS = 10  # steps of the descent without progress
 MOVED, TURNED = 0.010, 0.15  # [m], [rad] the object has moved: plan again
 RESTING_SPEED = 0.05  # [m/s] slower than this counts as at rest
 PATIENCE = 30  # steps to wait for an object to come to rest
+UPRIGHT = -0.8  # the hand's axis points down at least this much: its yaw means something
 LIFT = 0.05  # [m] how high to lift before trusting the grasp
 HELD_STEPS = 3  # steps that both fingers need to grip what they touch
 CLOSED_STEPS = 8  # steps that open fingers need to turn round and get going
 CLOSED_RATE = 0.0006  # [m] the fingers move less than this in a step: they are closed
 CLOSE_LIMIT = 18  # steps after which the gripper has closed on whatever there is
+REACH_STALL = 25  # steps without progress above the grasp: an arm joint is at its limit
+TURN_LENGTH = 0.1  # [m] a radian of turning counts as this much distance
 REACH_LIMIT = 160  # steps to get above a grasp before another one is tried
 STRETCH_COST = 0.6  # [m] of grasp score a metre of stretch beyond comfort
 UNREACHABLE = 0.05  # [m] of grasp score for a pose beyond the limit
@@ -49,6 +52,7 @@ class Pick:
         self._place_cost = place_cost
         self._failed: list[tuple[FloatArray, float]] = []  # grasps in the object's frame
         self._start("reach")
+        self._yaw = REST_YAW
         self._grasp: Grasp | None = None
         self._planned_at: Pose | None = None
         self.hopeless = False  # no grasp was found at all
@@ -78,7 +82,8 @@ class Pick:
         if np.linalg.norm(over[:2] - hand.position[:2]) < ALIGNED and turned < ALIGNED_YAW and world.opening > 0.06:
             self._start("descend")
             return self._descend(world)
-        if self._steps > REACH_LIMIT:
+        self._watch(float(np.linalg.norm(over - hand.position)) + TURN_LENGTH * turned)
+        if self._since_best > REACH_STALL or self._steps > REACH_LIMIT:
             self._fail(world)
         return travel(world, over, rotation, close=False)
 
@@ -86,10 +91,7 @@ class Pick:
         grasp = self._needed()
         error = grasp.position - world.hand.position
         distance = float(np.linalg.norm(error))
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
+        self._watch(distance)
         stalled = self._since_best >= STALL_STEPS
         if distance < AT_GRASP or (stalled and distance < STALLED_AT_GRASP):
             self._start("close")
@@ -146,6 +148,8 @@ class Pick:
             return False
         self._grasp = self._plan(world, pose)
         self._planned_at = pose
+        if self._grasp is not None:
+            self._yaw = nearest_yaw(world, self._grasp.yaw, self._grasp.position)
         self._start("reach")
         self.hopeless = self._grasp is None
         return not self.hopeless
@@ -166,6 +170,13 @@ class Pick:
         )
         return grasps[0] if grasps else None
 
+    def _watch(self, distance: float) -> None:
+        """Count the steps since the distance last shrank by a millimetre."""
+        if distance < self._best - 0.001:
+            self._best, self._since_best = distance, 0
+        else:
+            self._since_best += 1
+
     def _fail(self, world: World) -> None:
         """Remember that the grasp failed, and start over."""
         if self._grasp is not None and self._planned_at is not None:
@@ -181,16 +192,20 @@ class Pick:
         return self._grasp
 
     def _rotation(self, world: World) -> FloatArray:
-        """The hand's orientation at the grasp; of the two equal ones, the one nearer to rest and to now."""
-        now = yaw_of(world.hand.rotation)
-        if self._grasp is None:
-            return vertical_hand(now)
-        return vertical_hand(nearest_yaw(self._grasp.yaw, now))
+        """The hand's orientation at the grasp, or an upright one when there is none."""
+        return vertical_hand(upright_yaw(world) if self._grasp is None else self._yaw)
 
 
-def nearest_yaw(yaw: float, now: float) -> float:
-    """`yaw` [rad] or its opposite: the hand is symmetric, the wrist's range is not."""
-    preferred = REST_YAW + 0.3 * wrap(now - REST_YAW)
+def upright_yaw(world: World) -> float:
+    """[rad] the closing direction of the hand; that of rest when the hand is far from vertical."""
+    rotation = world.hand.rotation
+    return yaw_of(rotation) if rotation[2, 2] < UPRIGHT else REST_YAW
+
+
+def nearest_yaw(world: World, yaw: float, position: FloatArray) -> float:
+    """`yaw` [rad] or its opposite at a hand position (3,): the hand is symmetric, the wrist's range is not."""
+    bearing = math.atan2(position[1] - world.base[1], position[0] - world.base[0])
+    preferred = REST_YAW + bearing  # the wrist joint is then where it is at rest
     return preferred + wrap(yaw - preferred, math.pi)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from envs.experts.geometry import Boxes, rectangle, vertical_hand, yaw_of
 from envs.experts.grasps import FINGER_HALF, FINGER_INNER, FINGER_OUTER, PALM, PALM_HALF, TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import travel, way_out
 from envs.experts.skills.pick import PlaceCost, stretch_cost
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -145,6 +145,9 @@ class Place:
             self._turn = self._rotation(world)
             return self._lower(world)
         hand = world.hand
+        step_out = way_out(world, self.name)
+        if step_out is not None and np.linalg.norm(gap) > OVER + 0.05:
+            return Command(hand.position + np.append(step_out, 0.0), self._rotation(world), True, 0.5)
         goal = np.append(hand.position[:2] + gap, self._height_over(world))
         return travel(world, goal, self._rotation(world), close=True, carried=self.name)
 
