@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SIZE = 10.0  # edge of the box a mesh is scaled to: the library's error thresholds are absolute lengths
-_WELD = 1e-3 * _SIZE  # vertices nearer than this are one
+_WELD = 3e-3 * _SIZE  # vertices nearer than this are one
 _TEXTURE_WELD = 1e-4  # texture positions nearer than this are one; the whole texture is 1
 _SEAMS = 0.7  # texture seams stay edges up to this number of edges for every face that is to remain
 _AGGRESSIVENESS = 5.0  # of the library, 0 to 10; lower keeps the shape better and takes longer

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.libero import decimation
 from envs.libero.decimation import Mesh, decimate
 
-KEEP = 0.08  # share of a mesh's faces that stays
-FEWEST = 1000  # faces a mesh keeps at least; smaller ones stay as they are
+DETAIL = 10.0  # a mesh of n faces keeps DETAIL * sqrt(n): the finer it is, the larger the share that goes
+UNTOUCHED = 800  # meshes below this many faces stay as they are
 VISUAL_GROUP = 1  # robosuite's geom group of what is drawn
-_VERSION = 1  # raise when the simplified meshes of the same input change
 _DIGEST_SIZE = 20  # bytes
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def simplified_copy(model: Any) -> Any:
     drawn = copy.copy(model)
     for mesh_id in visual_meshes(model):
         mesh = read_mesh(model, mesh_id)
-        simplified = _cached(mesh, max(FEWEST, round(KEEP * len(mesh.faces))))
+        simplified = _cached(mesh, round(DETAIL * len(mesh.faces) ** 0.5))
         _write_mesh(drawn, mesh_id, simplified)
     return drawn
 
@@ -58,7 +58,7 @@ def visual_meshes(model: Any) -> list[int]:
     collides = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
     drawn = set(model.geom_dataid[shape & (model.geom_group == VISUAL_GROUP)].tolist())
     colliding = set(model.geom_dataid[shape & collides].tolist())
-    return [i for i in sorted(drawn - colliding) if model.mesh_facenum[i] > FEWEST]
+    return [i for i in sorted(drawn - colliding) if model.mesh_facenum[i] >= UNTOUCHED]
 
 
 def drawn_faces(model: Any) -> int:
@@ -128,8 +128,9 @@ def _cached(mesh: Mesh, target: int) -> Mesh:
 
 def _key(mesh: Mesh, target: int) -> str:
     """Hash of everything the simplified mesh depends on."""
-    version = importlib.metadata.version("fast_simplification")
-    digest = hashlib.blake2b(f"{_VERSION} {version} {target}".encode(), digest_size=_DIGEST_SIZE)
+    library = importlib.metadata.version("fast_simplification")
+    digest = hashlib.blake2b(f"{library} {target}".encode(), digest_size=_DIGEST_SIZE)
+    digest.update(Path(decimation.__file__).read_bytes())  # its parameters, and the code itself
     for values in (mesh.vertices, mesh.faces, mesh.normals, mesh.texcoords):
         digest.update(f"{values.dtype} {values.shape}".encode())
         digest.update(values.tobytes())
