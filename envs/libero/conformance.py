@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from envs.libero.env import LiberoEnv
-from envs.libero.rendering import CAMERAS, configure_gl
+from envs.libero.rendering import CAMERAS, gl_strings
 from envs.libero.suites import load_suite
 from vla.types import Conformance, Image
 
@@ -59,7 +59,7 @@ def measure(suite: str) -> dict[str, Any]:
         env.close()
     return {
         "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
-        "renderer": {"backend": configure_gl(), **gl_strings()},
+        "renderer": gl_strings(),
         "files": {
             **shared_file_hashes(),
             "bddl": _hash_tree(task.bddl_file.parent, {".bddl"}),
@@ -87,14 +87,6 @@ def shared_file_hashes() -> Mapping[str, str]:
         "robosuite_models": _hash_tree(robosuite / "models" / "assets", {".xml", ".stl", ".obj", ".png", ".msh"}),
         "robosuite_control": _hash_tree(robosuite / "controllers", {".py", ".json"}),
     }
-
-
-def gl_strings() -> dict[str, str]:
-    """Vendor, renderer and version of the current OpenGL context."""
-    from OpenGL import GL
-
-    names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
-    return {key: (GL.glGetString(name) or b"unknown").decode() for key, name in names.items()}
 
 
 def write_references(suites: Iterable[str]) -> None:

@@ -30,6 +30,15 @@ class RenderingUnavailable(RuntimeError):
     """No off-screen OpenGL on this machine; the message says what to install."""
 
 
+def gl_strings() -> dict[str, str]:
+    """Backend, vendor, renderer and version of this process's OpenGL context."""
+    _shared_gl_context()
+    from OpenGL import GL
+
+    names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
+    return {"backend": configure_gl(), **{key: GL.glGetString(name).decode() for key, name in names.items()}}
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """All that an image depends on besides the compiled model, so that it can be drawn at any later time.
@@ -75,12 +84,12 @@ def configure_gl() -> str:
 
 
 @functools.cache
-def _shared_gl_context(width: int, height: int) -> Any:
+def _shared_gl_context() -> Any:
     """The process's only OpenGL context, current from now on."""
     configure_gl()
     import mujoco
 
-    context = mujoco.GLContext(width, height)
+    context = mujoco.GLContext(640, 480)  # images are drawn into buffers of their own size
     context.make_current()
     # Collected with the modules at interpreter exit, it would fail noisily: let go of it before.
     atexit.register(_shared_gl_context.cache_clear)
@@ -97,7 +106,7 @@ class Renderer:
     """
 
     def __init__(self, model: Any, size: int, profile: Literal["full", "lod"] = "full") -> None:
-        _shared_gl_context(640, 480)
+        _shared_gl_context()
         import mujoco
 
         self._mj, self._model, self._size = mujoco, model, size

@@ -1,7 +1,7 @@
-"""The stock sequential protocol, run with upstream's own code: what ours must equal bit for bit.
+"""Records the stock sequential protocol: what ours must equal bit for bit.
 
-Run as a program (`python tests/envs/stock.py SUITE TASK TRIALS STEPS IMAGES OUT.npz`) so that upstream's OpenGL
-contexts never meet ours in one process.
+Run as a program (`python tests/envs/stock.py SUITE TASK TRIALS STEPS images|blind OUT.npz`) so that upstream's
+OpenGL contexts never meet ours in one process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-SETTLE = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float64)
+from envs.libero.stock import StockLoop
+from envs.libero.suites import load_suite
 
 
 def random_actions(steps: int) -> np.ndarray:
@@ -22,37 +23,32 @@ def random_actions(steps: int) -> np.ndarray:
     return actions
 
 
-def run(suite: str, task_id: int, trials: int, steps: int, images: bool) -> dict[str, np.ndarray]:
-    """Trials 0, 1, ... in order: states (trials, steps + 1, 1 + nq + nv), fixtures, proprioception, images."""
-    from libero.libero.envs import OffScreenRenderEnv
+def observe(loop: StockLoop, observation: dict, images: bool) -> dict[str, np.ndarray]:
+    model = loop.env.sim.model._model
+    names = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
+    row = {
+        "state": loop.env.get_sim_state(),
+        "fixtures": np.concatenate([model.body_pos.ravel(), model.body_quat.ravel()]),
+        "proprio": np.concatenate([observation[name] for name in names]),
+    }
+    if images:
+        row["agentview"] = observation["agentview_image"][::-1]
+        row["wrist"] = observation["robot0_eye_in_hand_image"][::-1]
+    return row
 
-    from envs.libero.suites import load_suite
 
-    task = load_suite(suite).tasks[task_id]
-    env = OffScreenRenderEnv(
-        bddl_file_name=str(task.bddl_file), camera_heights=256, camera_widths=256, use_camera_obs=images
-    )
-    env.seed(0)
-    rows: dict[str, list[list[np.ndarray]]] = {"state": [], "fixtures": [], "proprio": [], "agentview": [], "wrist": []}
-    for trial in range(trials):
-        env.reset()
-        env.set_init_state(task.init_states()[trial])
-        for values in rows.values():
-            values.append([])
-        for index, action in enumerate([SETTLE] * 10 + list(random_actions(steps))):
-            observation = env.step(action)[0]
-            if index >= 9:
-                model = env.sim.model._model
-                rows["state"][-1].append(env.get_sim_state())
-                rows["fixtures"][-1].append(np.concatenate([model.body_pos.ravel(), model.body_quat.ravel()]))
-                names = ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")
-                rows["proprio"][-1].append(np.concatenate([observation[name] for name in names]))
-                if images:
-                    rows["agentview"][-1].append(observation["agentview_image"][::-1])
-                    rows["wrist"][-1].append(observation["robot0_eye_in_hand_image"][::-1])
-    return {name: np.array(values) for name, values in rows.items()}
+def record(suite: str, task_id: int, trials: int, steps: int, images: bool) -> dict[str, np.ndarray]:
+    """Trials 0, 1, ... in order: each entry (trials, steps + 1, ...)."""
+    loop = StockLoop(load_suite(suite).tasks[task_id], images)
+    trajectories = []
+    for _ in range(trials):
+        loop.reset()
+        rows = [observe(loop, loop.settle(), images)]
+        rows += [observe(loop, loop.step(action), images) for action in random_actions(steps)]
+        trajectories.append(rows)
+    return {name: np.array([[row[name] for row in rows] for rows in trajectories]) for name in rows[0]}
 
 
 if __name__ == "__main__":
     suite, task_id, trials, steps, images, out = sys.argv[1:]
-    np.savez(out, **run(suite, int(task_id), int(trials), int(steps), images == "images"))
+    np.savez(out, **record(suite, int(task_id), int(trials), int(steps), images == "images"))

@@ -51,7 +51,7 @@ def test_a_past_observation_can_still_be_drawn(env):
 
 def test_copies_and_pickles_hold_every_camera(env):
     images = env.reset(options={"trial": 0})[0]["images"]
-    plain = pickle.loads(pickle.dumps(images))
+    plain = pickle.loads(pickle.dumps(images))  # noqa: S301  (our own bytes)
     assert type(plain) is dict
     assert set(plain) == set(images) == {"agentview", "wrist"}
     np.testing.assert_array_equal(copy.deepcopy(images)["wrist"], plain["wrist"])
