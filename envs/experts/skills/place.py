@@ -34,17 +34,19 @@ class Spot:
     """Where an object goes.
 
     Attributes:
-        name: object or region.
-        offset: (2,) [m] from its middle, along its own axes.
+        name: object or region; None for a fixed place.
+        offset: (2,) [m] from its middle, along its own axes; (3,) in the world frame for a fixed place.
         centered: whether the middle of the object's bounds goes there, instead of its body's origin.
     """
 
-    name: str
+    name: str | None
     offset: FloatArray
     centered: bool
 
     def position(self, world: World) -> FloatArray:
         """(3,) [m] in the world frame."""
+        if self.name is None:
+            return self.offset
         pose = world.site(self.name) if self.name in world.regions else world.pose(self.name)
         return pose.point(np.append(self.offset, 0.0))
 

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.experts.goals import Goal, UnknownGoal, is_met
+from envs.experts.geometry import Boxes
+from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
 from envs.experts.skills.drawer import CloseDrawer, OpenDrawer
 from envs.experts.skills.knob import TurnKnob
+from envs.experts.skills.pick import REST_YAW
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.place import Spot
+from envs.experts.skills.push import Push
 from envs.experts.world import World
 
 SHARED_OFFSET = 0.55  # part of a region's half size between its middle and an object that shares it
@@ -33,8 +37,17 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
         inside = Goal("open", goal.place)
         if goal.predicate == "in" and world.joints_of(goal.place) and not is_met(inside, world):
             return OpenDrawer(inside)
+        if goal.predicate == "on" and world.owner(goal.place) is None and not can_be_gripped(world, goal.subject):
+            return Push(goal, world)
         return PickPlace(goal.subject, _spot(goal, goals, world), world)
     raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
+
+
+def can_be_gripped(world: World, name: str) -> bool:
+    """Whether any grasp of the object exists when nothing else is around."""
+    boxes = world.boxes(name)
+    floor = Boxes(np.array([[0.0, 0.0, boxes.bounds()[0][2] - 1.0]]), np.eye(3)[None], np.array([[5.0, 5.0, 1.0]]))
+    return bool(plan_grasps(boxes, floor, world.mass_center(name), Preferences(REST_YAW)))
 
 
 def _spot(goal: Goal, goals: Sequence[Goal], world: World) -> Spot:
