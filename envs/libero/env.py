@@ -15,7 +15,7 @@ from gymnasium import spaces
 from envs.libero import rendering
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
 from envs.libero.shuffle import Shuffler
-from envs.libero.suites import load_suite
+from envs.libero.suites import Suite, load_suite
 from vla.types import ActionSpec, FloatArray, Image
 
 HZ = 20.0  # [1/s] control rate of the benchmark
@@ -67,15 +67,9 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         scene: Literal["official", "shuffled"] = "official",
         render_mode: str | None = "rgb_array",
     ) -> None:
-        tasks = load_suite(suite).tasks
+        tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
         if not 0 <= task_id < len(tasks):
             raise ValueError(f"env.tasks: {suite} has tasks 0 to {len(tasks) - 1}, got {task_id}")
-        _check_choice("env.render", render, ("full", "lod"))
-        _check_choice("env.scene", scene, ("official", "shuffled"))
-        for camera in cameras:
-            _check_choice("env.cameras", camera, tuple(rendering.CAMERAS))
-        if image_size < 1:
-            raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
         self.task = tasks[task_id]
         self.action_spec = ACTION_SPEC
         self.render_mode = render_mode
@@ -205,6 +199,21 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
             "instruction": self.task.instruction,
             "time": (SETTLE_STEPS + self._steps) / HZ,
         }
+
+
+def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: str, scene: str) -> Suite:
+    """The tasks of a suite, after checking every setting of its environments; builds none.
+
+    Raises:
+        ValueError: an impossible setting; the message names the key and the nearest valid value.
+    """
+    _check_choice("env.render", render, ("full", "lod"))
+    _check_choice("env.scene", scene, ("official", "shuffled"))
+    for camera in cameras:
+        _check_choice("env.cameras", camera, tuple(rendering.CAMERAS))
+    if image_size < 1:
+        raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
+    return load_suite(suite)
 
 
 def _check_choice(key: str, value: str, known: tuple[str, ...]) -> None:

@@ -69,8 +69,9 @@ def build(node: Mapping[str, Any], where: str, **arguments: Any) -> Any:
     except InstantiationException as error:
         cause = error.__cause__ or error
         detail = " ".join(str(cause).split()) or "no message"
-        if isinstance(cause, ValueError):  # says itself what was expected and what was given
-            raise RefusedError(f"{where}: {detail}") from error
+        if isinstance(cause, ValueError):  # says itself what was expected and given, mostly with the key first
+            named = detail.startswith(where.partition(".")[0] + ".")
+            raise RefusedError(detail if named else f"{where}: {detail}") from error
         raise RefusedError(f"{where}: cannot build {node['_target_']}: {type(cause).__name__}: {detail}") from error
 
 
