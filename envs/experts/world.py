@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.experts.arm import ArmModel
 from envs.experts.geometry import Boxes
 from vla.types import FloatArray
 
@@ -54,6 +55,7 @@ class World:
         self._site: int = robot.eef_site_id
         self._finger_qpos = list(robot._ref_gripper_joint_pos_indexes)
         self._arm_qpos = list(robot._ref_joint_pos_indexes)
+        self._arm_model = ArmModel(self._model, self._site, self._arm_qpos, np.array(robot.init_qpos))
         self._index_geoms(robot)
         self.base: FloatArray = self._data.xpos[self._model.body(robot.robot_model.root_body).id].copy()
 
@@ -105,6 +107,10 @@ class World:
     def arm(self) -> FloatArray:
         """(7,) [rad] joint angles."""
         return np.asarray(self._data.qpos[self._arm_qpos])
+
+    def reach_error(self, position: FloatArray, rotation: FloatArray) -> float:
+        """[m] how far from a hand pose the arm must stay because of its joints; takes a few milliseconds."""
+        return self._arm_model.error(self._data, position, rotation)
 
     # Objects and fixtures.
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from envs.experts.geometry import Boxes
-from envs.experts.grasps import PALM, TIP
+from envs.experts.grasps import PALM, PALM_HALF, TIP
 from envs.experts.servo import Command
 from envs.experts.world import STRETCH_LIMIT, World
 from vla.types import FloatArray
@@ -55,12 +55,19 @@ def travel(
     if far == 0.0:
         return Command(goal, rotation, close, speed)
     low = float(goal[2])
-    needed = low + far * max(0.0, clear_height(world, hand[:2], goal[:2], carried) - low)
+    palm = lowest_of_palm(rotation)
     soon = hand[:2] + gap * min(1.0, NEAR / distance)
-    needed_soon = low + far * max(0.0, clear_height(world, hand[:2], soon, carried) - low)
-    height = max(min(needed, _highest(world, goal)), needed_soon)
-    free = float(np.clip((hand[2] - needed_soon + BLEND) / BLEND, 0.0, 1.0)) if needed_soon > low else 1.0
+    low = float(goal[2])
+    needed = _faded(clear_height(world, hand[:2], goal[:2], carried, palm), low, far)
+    needed_soon = _faded(clear_height(world, hand[:2], soon, carried, palm), low, far)
+    height = max(min(max(needed, low), _highest(world, goal)), needed_soon)
+    free = float(np.clip((hand[2] - needed_soon + BLEND) / BLEND, 0.0, 1.0))
     return Command(np.append(hand[:2] + free * gap, height), rotation, close, speed)
+
+
+def _faded(needed: float, low: float, far: float) -> float:
+    """[m] the clear height; near the goal (`far` < 1) it comes down to the goal's own height."""
+    return needed if needed <= low else low + far * (needed - low)
 
 
 def way_out(world: World, name: str) -> FloatArray | None:
@@ -93,12 +100,20 @@ def _covered(boxes: Boxes, middle: FloatArray, half: FloatArray) -> bool:
     return bool(np.any(np.all(gap < 0.0, axis=1)))
 
 
-def clear_height(world: World, start: FloatArray, goal: FloatArray, carried: str | None) -> float:
-    """[m] height of the hand above which the path from (2,) to (2,) is free."""
+def lowest_of_palm(rotation: FloatArray) -> float:
+    """[m] height of the palm's lowest edge above the finger tips' middle, for a hand orientation (3, 3)."""
+    down = float(np.clip(-rotation[2, 2], 0.0, 1.0))
+    return PALM * down - PALM_HALF[1] * float(np.sqrt(1.0 - down**2))
+
+
+def clear_height(
+    world: World, start: FloatArray, goal: FloatArray, carried: str | None, palm: float = PALM
+) -> float:
+    """[m] height of the hand above which the path from (2,) to (2,) is free; `palm` as in `lowest_of_palm`."""
     excluded = [carried] if carried else []
     tips = world.top_along(start, goal, FINGER_RADIUS, *excluded) + TIP + CLEARANCE
-    palm = world.top_along(start, goal, HAND_RADIUS, *excluded) - PALM + CLEARANCE
-    height = max(tips, palm)
+    hand_top = world.top_along(start, goal, HAND_RADIUS, *excluded) - palm + CLEARANCE
+    height = max(tips, hand_top)
     if carried is not None:
         hand = world.hand.position
         low, high = world.boxes(carried).bounds()

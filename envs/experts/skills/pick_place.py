@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from envs.experts.geometry import yaw_of
 from envs.experts.servo import Command
-from envs.experts.skills.pick import Pick
-from envs.experts.skills.place import Place, Spot, place_cost
+from envs.experts.skills.pick import Pick, nearest_yaw
+from envs.experts.skills.place import Place, Spot, fitting_turn, place_cost
 from envs.experts.world import World
 
 
@@ -30,9 +31,18 @@ class PickPlace:
             self.hopeless = self._pick.hopeless
             if command is not None:
                 return command
-            self._place = Place(self._name, self._spot)
+            self._place = Place(self._name, self._spot, self._fitting_yaw(world))
         command = self._place.step(world)
         if command is None and self._place.lost:
             self._place = None
             return self.step(world)
         return command
+
+    def _fitting_yaw(self, world: World) -> float | None:
+        """[rad] the hand's closing direction with which the object in it fits into its container."""
+        if not self._spot.centered or self._spot.name not in world.regions:
+            return None
+        turn = fitting_turn(world, self._name, self._spot.name)
+        if turn == 0.0:
+            return None
+        return nearest_yaw(world, yaw_of(world.hand.rotation) + turn, self._spot.position(world))

@@ -21,6 +21,10 @@ OVER = 0.012  # [m] the object is above the spot: go down
 ON = 0.008  # [m] wanted while going down
 SETTLED = 0.006  # [m] the object is this far above what will carry it: let go
 HAND_CLEARANCE = 0.005  # [m] hand and fingers stay this far above what is below
+INSET = 0.025  # [m] an object's middle stays this far inside a container
+GRIPPED_AT = 0.6  # part of an object's height at which the finger tips are, roughly
+OFF_MIDDLE_COST = 0.3  # [m] of free fall that a metre away from the middle is worth
+TURN_COST = 0.002  # [m] of overlap that a radian of turning is worth
 DROP_COST = 0.3  # [m] of grasp score a metre of free fall
 LOST_STEPS = 4  # steps without both contacts until the object counts as lost
 STALL_STEPS = 8
@@ -35,7 +39,7 @@ class Spot:
 
     Attributes:
         name: object or region; None for a fixed place.
-        offset: (2,) [m] from its middle, along its own axes; (3,) in the world frame for a fixed place.
+        offset: (3,) [m] from its middle, along its own axes; from the world's origin for a fixed place.
         centered: whether the middle of the object's bounds goes there, instead of its body's origin.
     """
 
@@ -48,7 +52,7 @@ class Spot:
         if self.name is None:
             return self.offset
         pose = world.site(self.name) if self.name in world.regions else world.pose(self.name)
-        return pose.point(np.append(self.offset, 0.0))
+        return pose.point(self.offset)
 
     def reference(self, world: World, name: str) -> FloatArray:
         """(3,) [m] the point of the object that goes there."""
@@ -104,6 +108,54 @@ def place_cost(world: World, name: str, spot: Spot) -> PlaceCost:
         return stretch_cost(world, at_place) + DROP_COST * drop
 
     return cost
+
+
+def best_spot(world: World, name: str, region: str) -> Spot:
+    """The place in a container where the object goes down farthest before the hand meets a wall.
+
+    Args:
+        world: the present state.
+        name: of the object.
+        region: inside of the container.
+    """
+    site = world.site(region)
+    half = np.abs(site.rotation) @ world.region_half(region)
+    low, high = world.boxes(name).bounds()
+    size = high - low
+    support_map = SupportMap(world.others(name), site.position)
+    best: tuple[float, FloatArray] | None = None
+    for u in np.linspace(-1.0, 1.0, 7):
+        for v in np.linspace(-1.0, 1.0, 7):
+            offset = np.array([u, v]) * np.maximum(half[:2] - INSET, 0.0)
+            center = site.position[:2] + offset
+            footprint = rectangle(center, 0.0, (0.4 * size[0], 0.4 * size[1]), STEP)
+            support = float(support_map.tops(footprint).max())
+            lowest = min(float(support_map.lowest(center[None], yaw)[0]) for yaw in (0.0, np.pi / 2))
+            drop = max(0.0, lowest - (support + GRIPPED_AT * size[2]))
+            cost = drop + support + OFF_MIDDLE_COST * float(np.linalg.norm(offset))
+            if best is None or cost < best[0]:
+                best = (cost, offset)
+    if best is None:
+        raise RuntimeError(f"place {name}: no spot in {region}")
+    return Spot(region, site.rotation.T @ np.append(best[1], 0.0), centered=True)
+
+
+def fitting_turn(world: World, name: str, region: str) -> float:
+    """[rad] the smallest turn about the vertical after which the object's bounds fit between a region's walls."""
+    site = world.site(region)
+    half = (np.abs(site.rotation) @ world.region_half(region))[:2]
+    boxes = world.boxes(name)
+    corners = np.array(np.meshgrid(*[[-1.0, 1.0]] * 3)).reshape(3, -1).T  # (8, 3)
+    points = boxes.center[:, None] + np.einsum("gij,gcj->gci", boxes.rotation, corners[None, :] * boxes.half[:, None])
+    points = points.reshape(-1, 3)[:, :2]
+    best, best_cost = 0.0, np.inf
+    for turn in np.radians(np.arange(-90, 90, 3)):
+        c, s = np.cos(turn), np.sin(turn)
+        size = np.ptp(points @ np.array([[c, s], [-s, c]]), axis=0)
+        cost = float(np.maximum(0.5 * size - half, 0.0).sum()) + TURN_COST * abs(float(turn))
+        if cost < best_cost:
+            best, best_cost = float(turn), cost
+    return best
 
 
 class Place:

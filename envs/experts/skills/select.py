@@ -14,7 +14,7 @@ from envs.experts.skills.drawer import CloseDrawer, OpenDrawer
 from envs.experts.skills.knob import TurnKnob
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.skills.pick_place import PickPlace
-from envs.experts.skills.place import Spot
+from envs.experts.skills.place import Spot, best_spot
 from envs.experts.skills.push import Push
 from envs.experts.world import World
 
@@ -52,9 +52,12 @@ def can_be_gripped(world: World, name: str) -> bool:
 
 def _spot(goal: Goal, goals: Sequence[Goal], world: World) -> Spot:
     """The middle of the place; objects that share a region stand beside each other along its first axis."""
-    offset = np.zeros(2)
+    inside = goal.predicate == "in"
     sharing = [other for other in goals if other.place == goal.place]
     if len(sharing) > 1 and goal.place in world.regions:
         rank = 2 * sharing.index(goal) / (len(sharing) - 1) - 1  # -1 to 1
-        offset[0] = rank * SHARED_OFFSET * world.region_half(goal.place)[0]
-    return Spot(goal.place, offset, centered=goal.predicate == "in")
+        offset = np.array([rank * SHARED_OFFSET * world.region_half(goal.place)[0], 0.0, 0.0])
+        return Spot(goal.place, offset, centered=inside)
+    if inside and goal.place in world.regions:
+        return best_spot(world, goal.subject, goal.place)
+    return Spot(goal.place, np.zeros(3), centered=inside)
