@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from vla.evaluation.config import build
+from vla.evaluation.config import build, flatten
 from vla.evaluation.errors import RefusedError
 from vla.evaluation.plan import Plan
 from vla.evaluation.processes import Failed, StopRequest, start_child
@@ -68,7 +71,25 @@ def make_fingerprint(plan: Plan, conformance: Conformance | None) -> dict[str, A
         "platform": f"{platform.system()} {platform.machine()}",
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "git": git_revision(),
+        "code": code_hashes(plan.config),
     }
+
+
+def code_hashes(config: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the Python source of each top-level package that the config builds from, and of this one.
+
+    A run that is resumed after an edit would mix two programs; a git revision does not show an edit.
+    """
+    targets = [value for key, value in flatten(config).items() if key.rpartition(".")[2] == "_target_"]
+    hashes = {}
+    for package in sorted({str(target).partition(".")[0] for target in targets} | {__name__.partition(".")[0]}):
+        spec = importlib.util.find_spec(package)
+        digest = hashlib.sha256()
+        for root in (spec.submodule_search_locations if spec else None) or ():
+            for path in sorted(Path(root).rglob("*.py")):
+                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+        hashes[package] = digest.hexdigest()
+    return hashes
 
 
 def git_revision() -> dict[str, Any] | None:

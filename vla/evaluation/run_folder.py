@@ -91,7 +91,7 @@ class RunFolder:
         """Record what the results depend on, or make sure that it is still the same.
 
         Raises:
-            RefusedError: the folder was begun with other packages or on another machine.
+            RefusedError: the folder was begun with other code or packages, or on another machine.
         """
         if self.fingerprint.exists() and not allow_drift:
             before, now = _conditions(read_json(self.fingerprint)), _conditions(fingerprint)
@@ -109,7 +109,7 @@ def _conditions(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     environment = flatten(fingerprint["environment"])
     return {
         "environment": {name: value for name, value in environment.items() if isinstance(value, str)},
-        **{name: fingerprint[name] for name in ("drifts", "packages", "python")},
+        **{name: fingerprint[name] for name in ("drifts", "packages", "python", "code")},
     }
 
 
