@@ -14,7 +14,11 @@ from vla.evaluation.run_folder import RunFolder
 from vla.evaluation.summary import summarise, table
 
 FINGERPRINT = {"policy": {"_target_": "a.b.MyPolicy", "path": "</pre><script>"}, "drifts": ["floor <too> dark"]}
-IDENTITY = {"tasks": [0, 1], "episodes": 2}
+IDENTITY = {
+    "env": {"_target_": "a.B", "suite": "s", "render": "lod", "scene": "shuffled"},
+    "tasks": [0, 1],
+    "episodes": 2,
+}
 
 
 class Outline(HTMLParser):
@@ -64,7 +68,14 @@ def test_report_has_every_episode_video_and_error_and_is_escaped(folder):
     ]
     assert outline.count("script") == 0
     assert "<b>bowl" not in text
-    for part in ("Errors and stops (2)", "25.0 %", "&#x27;env.tasks=[0,1]&#x27;", "MyPolicy", "&lt;b&gt;bowl"):
+    for part in (
+        "Errors and stops (2)",
+        "25.0 %",
+        "&#x27;env.tasks=[0,1]&#x27;",
+        "MyPolicy",
+        "&lt;b&gt;bowl",
+        "render lod; scene shuffled",
+    ):
         assert part in text
     assert "Unfinished" not in text
     assert outline.count("svg") == 2 + 1 + 1  # two tasks, their suite, timing

@@ -45,6 +45,7 @@ def render_report(folder: Path, rows: Sequence[Row], fingerprint: Mapping[str, A
     sections = [
         _banner(rows, fingerprint),
         _headline(policy, suites, summary["overall"], rows, planned),
+        _settings(plan["identity"]),
         _tasks(summary, rows),
         _timing(rows),
         _episodes(folder, rows),
@@ -87,6 +88,15 @@ def _headline(policy: str, suites: str, overall: Mapping[str, Any], rows: Sequen
             tag("ul", *(tag("li", tag("b", value), name) for name, value in facts.items()), class_="facts"),
         ]
     )
+
+
+def _settings(identity: Mapping[str, Any]) -> Html:
+    """What the numbers hold for: the environment's settings, such as scene and render profile."""
+    settings = {name: value for name, value in identity["env"].items() if name not in ("_target_", "suite")}
+    words = [
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in settings.items()
+    ]
+    return tag("p", "; ".join(words), class_="soft")
 
 
 def _tasks(summary: Mapping[str, Any], rows: Sequence[Row]) -> Html:
