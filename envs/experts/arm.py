@@ -31,12 +31,27 @@ class ArmModel:
         import mujoco
 
         self._mj, self._model, self._site, self._qpos = mujoco, model, site, qpos
-        self._data = mujoco.MjData(model)
+        self._data = mujoco.MjData(model)  # private: the simulator's own is only read
         joints = [int(np.flatnonzero(model.jnt_qposadr == address)[0]) for address in qpos]
         self._dofs = [int(model.jnt_dofadr[joint]) for joint in joints]
         self._low = model.jnt_range[joints, 0] + LIMIT_MARGIN
         self._high = model.jnt_range[joints, 1] - LIMIT_MARGIN
         self._rest = rest
+
+    def touches(self, robot: FloatArray, allowed: FloatArray) -> int:
+        """How many contacts the arm has in the pose found last, except with some geoms.
+
+        Args:
+            robot: ids of the robot's geoms.
+            allowed: ids of geoms that may be touched.
+        """
+        self._mj.mj_collision(self._model, self._data)
+        count = 0
+        for first, second in self._data.contact.geom:
+            ours = np.isin([first, second], robot)
+            if ours.sum() == 1:  # the robot and something else
+                count += int(not np.isin(second if ours[0] else first, allowed))
+        return count
 
     def error(self, live: Any, position: FloatArray, rotation: FloatArray) -> float:
         """[m] how far from a pose the arm must stay, starting from the joint angles in `live` (MjData, only read).

@@ -52,6 +52,11 @@ class Boxes:
         keep = self.center[:, 2] + self.reach[:, 2] > height
         return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
 
+    def reaching_below(self, height: float) -> Boxes:
+        """The boxes that begin lower than `height` [m]."""
+        keep = self.center[:, 2] - self.reach[:, 2] < height
+        return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
+
     def heights(self, points: FloatArray, margin: float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Where vertical lines through `points` enter and leave the boxes.
 

@@ -15,6 +15,7 @@ from envs.experts.arm import ArmModel
 from envs.experts.geometry import Boxes
 from vla.types import FloatArray
 
+REACH_TOLERANCE = 0.015  # [m] a pose missed by more than this cannot be reached
 PLANE_HALF = 5.0  # [m] an infinite plane becomes a box of this half size
 
 
@@ -108,9 +109,27 @@ class World:
         """(7,) [rad] joint angles."""
         return np.asarray(self._data.qpos[self._arm_qpos])
 
-    def reach_error(self, position: FloatArray, rotation: FloatArray) -> float:
-        """[m] how far from a hand pose the arm must stay because of its joints; takes a few milliseconds."""
-        return self._arm_model.error(self._data, position, rotation)
+    def trouble(self, position: FloatArray, rotation: FloatArray, *allowed: str, body: int | None = None) -> float:
+        """How bad a hand pose is for the arm; takes a few milliseconds.
+
+        Args:
+            position: (3,) [m] of the hand.
+            rotation: (3, 3) of the hand.
+            allowed: objects and fixtures that may be touched.
+            body: one more body that may be touched.
+
+        Returns:
+            0 for a good pose; 1 for each contact of the arm with something else; 10 and more when the joints do
+            not allow it.
+        """
+        error = self._arm_model.error(self._data, position, rotation)
+        if error > REACH_TOLERANCE:
+            return 10.0 + error
+        geoms = [self._geoms[name] for name in allowed]
+        if body is not None:
+            geoms.append(np.flatnonzero(self._model.geom_bodyid == body))
+        touchable = np.concatenate(geoms) if geoms else np.empty(0, dtype=int)
+        return float(min(9, self._arm_model.touches(self._robot_geoms, touchable)))
 
     # Objects and fixtures.
 

@@ -23,7 +23,10 @@ SETTLED = 0.006  # [m] the object is this far above what will carry it: let go
 HAND_CLEARANCE = 0.005  # [m] hand and fingers stay this far above what is below
 INSET = 0.025  # [m] an object's middle stays this far inside a container
 GRIPPED_AT = 0.6  # part of an object's height at which the finger tips are, roughly
-OFF_MIDDLE_COST = 0.3  # [m] of free fall that a metre away from the middle is worth
+BESIDE = 0.004  # [m] room wanted between the object and the walls around it
+OVERHANG_COST = 0.05  # [m] of height that an object is worth which is covered from above entirely
+HAND_COST = 0.2  # [m] of height that a metre of free fall is worth
+OFF_MIDDLE_COST = 0.1  # [m] of height that a metre away from the middle is worth
 TURN_COST = 0.002  # [m] of overlap that a radian of turning is worth
 DROP_COST = 0.3  # [m] of grasp score a metre of free fall
 LOST_STEPS = 4  # steps without both contacts until the object counts as lost
@@ -122,17 +125,22 @@ def best_spot(world: World, name: str, region: str) -> Spot:
     half = np.abs(site.rotation) @ world.region_half(region)
     low, high = world.boxes(name).bounds()
     size = high - low
-    support_map = SupportMap(world.others(name), site.position)
+    others = world.others(name)
+    filled = float(site.position[2] - half[2] + size[2])  # [m] height of the object's top when it lies inside
+    everything = SupportMap(others, site.position)
+    walls = SupportMap(others.reaching_below(filled), site.position)
     best: tuple[float, FloatArray] | None = None
     for u in np.linspace(-1.0, 1.0, 7):
         for v in np.linspace(-1.0, 1.0, 7):
             offset = np.array([u, v]) * np.maximum(half[:2] - INSET, 0.0)
             center = site.position[:2] + offset
-            footprint = rectangle(center, 0.0, (0.4 * size[0], 0.4 * size[1]), STEP)
-            support = float(support_map.tops(footprint).max())
-            lowest = min(float(support_map.lowest(center[None], yaw)[0]) for yaw in (0.0, np.pi / 2))
+            footprint = rectangle(center, 0.0, (0.5 * size[0] + BESIDE, 0.5 * size[1] + BESIDE), STEP)
+            support = float(walls.tops(footprint).max())
+            covered = float(np.mean(everything.tops(footprint) > max(filled, support)))
+            lowest = min(float(everything.lowest(center[None], yaw)[0]) for yaw in (0.0, np.pi / 2))
             drop = max(0.0, lowest - (support + GRIPPED_AT * size[2]))
-            cost = drop + support + OFF_MIDDLE_COST * float(np.linalg.norm(offset))
+            cost = support + OVERHANG_COST * covered + HAND_COST * drop
+            cost += OFF_MIDDLE_COST * float(np.linalg.norm(offset))
             if best is None or cost < best[0]:
                 best = (cost, offset)
     if best is None:
