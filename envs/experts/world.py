@@ -199,6 +199,15 @@ class World:
         """Collision geometry of one body alone, such as a drawer."""
         return self._boxes(self._solid[self._model.geom_bodyid[self._solid] == body])
 
+    def fixed_boxes(self, name: str) -> Boxes:
+        """Collision geometry of a fixture without its moving parts."""
+        geoms = self._geoms[name]
+        return self._boxes(geoms[self._model.body_dofnum[self._model.geom_bodyid[geoms]] == 0])
+
+    def is_hinge(self, joint: str) -> bool:
+        """Whether a joint turns (else it slides)."""
+        return bool(self._model.jnt_type[self._model.joint(joint).id] == self._mj.mjtJoint.mjJNT_HINGE)
+
     def others(self, *excluded: str, body: int | None = None) -> Boxes:
         """Everything solid except the robot, the named objects and one body."""
         geoms = self._solid

@@ -10,7 +10,9 @@ from envs.experts.goals import Goal, UnknownGoal, is_met
 from envs.experts.geometry import Boxes
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
+from envs.experts.skills.door import CloseDoor
 from envs.experts.skills.drawer import CloseDrawer, OpenDrawer
+from envs.experts.skills.insert import Insert, find_opening
 from envs.experts.skills.knob import TurnKnob
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.skills.pick_place import PickPlace
@@ -27,20 +29,30 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
     Raises:
         UnknownGoal: there is none.
     """
-    if goal.predicate == "open":
-        return OpenDrawer(goal)
-    if goal.predicate == "close":
-        return CloseDrawer(goal)
+    if goal.predicate in ("open", "close"):
+        return _moving_part(goal, world)
     if goal.predicate in ("turnon", "turnoff"):
         return TurnKnob(goal)
     if goal.predicate in ("on", "in"):
         inside = Goal("open", goal.place)
         if goal.predicate == "in" and world.joints_of(goal.place) and not is_met(inside, world):
             return OpenDrawer(inside)
+        opening = find_opening(world, goal.place) if goal.predicate == "in" and goal.place in world.regions else None
+        if opening is not None:
+            return Insert(goal.subject, goal.place, opening)
         if goal.predicate == "on" and world.owner(goal.place) is None and not can_be_gripped(world, goal.subject):
             return Push(goal, world)
         return PickPlace(goal.subject, _spot(goal, goals, world), world)
     raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
+
+
+def _moving_part(goal: Goal, world: World) -> Skill:
+    """The skill that opens or closes a drawer or a door."""
+    if not world.is_hinge(world.joints_of(goal.subject)[0]):
+        return OpenDrawer(goal) if goal.predicate == "open" else CloseDrawer(goal)
+    if goal.predicate == "close":
+        return CloseDoor(goal)
+    raise UnknownGoal(f"{world.task_name}: no skill for {goal} of a hinged door")
 
 
 def can_be_gripped(world: World, name: str) -> bool:
