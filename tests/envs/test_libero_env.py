@@ -11,6 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs.libero.env import SETTLE_ACTION, LiberoEnv
+from envs.libero.rendering import RenderingUnavailable, configure_gl
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,11 @@ def test_impossible_arguments_are_refused(arguments, message):
 def test_a_trial_out_of_range_is_refused(env):
     with pytest.raises(ValueError, match="trials 0 to 49, got 50"):
         env.reset(options={"trial": 50})
+
+
+@pytest.mark.parametrize("wanted", ["", "egl"])
+def test_a_missing_renderer_is_said_with_the_command_that_mends_it(monkeypatch, wanted):
+    monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
+    monkeypatch.setenv("MUJOCO_GL", wanted)
+    with pytest.raises(RenderingUnavailable, match="apt-get install -y libosmesa6"):
+        configure_gl()

@@ -1,0 +1,47 @@
+"""Every option of every config group composes and builds what it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from vla.evaluation.plan import make_plan
+from vla.protocols import Policy
+
+CONF = Path(__file__).parents[1] / "conf"
+OPTIONS = [
+    (group.name, option.stem)
+    for group in sorted(CONF.iterdir())
+    if group.is_dir()
+    for option in sorted(group.glob("*.yaml"))
+]
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose("eval", list(overrides))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group, option):
+    assert composed(f"{group}={option}")[group]
+
+
+@pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "policy"])
+def test_every_policy_is_a_policy(name):
+    config = composed(f"policy={name}")
+    policy = instantiate(config.policy)
+    assert isinstance(policy, Policy)
+    inference = instantiate(config.runtime)(policy)
+    assert inference.policy_calls == 0
+
+
+@pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "env"])
+def test_every_environment_can_be_planned(name):
+    from omegaconf import OmegaConf
+
+    plan = make_plan(OmegaConf.to_container(composed(f"env={name}"), resolve=True))
+    assert len(plan.keys) == 10

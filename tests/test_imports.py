@@ -1,0 +1,20 @@
+"""Importing a room must not drag in what it has no business with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["vla.runtime.loop", "vla.evaluation.evaluate", "vla.policies.hold", "envs.libero.env", "envs.experts.policy"],
+)
+def test_import_is_light(module):
+    program = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

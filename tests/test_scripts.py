@@ -1,0 +1,69 @@
+"""The command lines, on the real benchmark, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_script(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / name), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}
+    )
+
+
+def test_an_evaluation_of_the_expert_leaves_a_complete_run_folder(tmp_path):
+    run_dir = tmp_path / "run"
+    found = run_script(
+        "eval.py", "policy=expert", "env.tasks=[3]", "eval.workers=1", "eval.video_stride=20", f"run_dir={run_dir}"
+    )
+    assert found.returncode == 0, found.stderr
+    assert str(run_dir / "report.html") in found.stdout
+    (row,) = [json.loads(line) for line in (run_dir / "episodes.jsonl").read_text().splitlines()]
+    assert row["outcome"] == "SUCCESS"
+    assert len(row["final_state_sha256"]) == 64
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["overall"]["rate"] == 1.0
+    assert summary["suites"]["libero_object"]["tasks"]["3"]["episodes"] == 1
+    assert summary["fingerprint"]["environment"]["versions"]["mujoco"] == "3.3.2"
+    with av.open(str(run_dir / row["video"])) as video:
+        assert video.streams.video[0].codec_context.name == "h264"
+    assert {"config.yaml", "fingerprint.json", "report.html"} <= {path.name for path in run_dir.iterdir()}
+    again = run_script("eval.py", "policy=expert", "env.tasks=[3]", f"run_dir={run_dir}")
+    assert again.returncode == 2
+    assert "eval.resume=true" in again.stderr + again.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("env.suite=libero_objct", "did you mean 'libero_object'"),
+        ("env.render=lo", "did you mean 'lod'"),
+        ("env.tasks=[12]", "no task 12"),
+        ("policy=expertt", "Did you mean 'expert'"),
+        ("eval.episods=3", "Did you mean 'eval.episodes'"),
+        ("eval.episodes=51", "50 initial states"),
+    ],
+)
+def test_bad_input_is_refused_in_one_message_before_any_work(tmp_path, override, message):
+    found = run_script("eval.py", override, f"run_dir={tmp_path / 'run'}")
+    assert found.returncode == 2
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_impossible_renderer_is_refused(tmp_path):
+    found = run_script("eval.py", "policy=hold", f"run_dir={tmp_path / 'run'}", MUJOCO_GL="glx")
+    assert found.returncode == 2
+    assert "expected one of osmesa, egl, got 'glx'" in found.stderr
+    assert "Traceback" not in found.stderr
