@@ -22,6 +22,7 @@ from envs.libero import lod
 from vla.types import FloatArray, Image
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> shared library
+PACKAGES = {"osmesa": "libosmesa6", "egl": "libegl1 libegl-mesa0 libgl1-mesa-dri"}  # Debian's names
 # LIBERO's names of the cameras whose images the benchmark gives to a policy.
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 
@@ -79,7 +80,7 @@ def configure_gl() -> str:
             return backend
     raise RenderingUnavailable(
         f"off-screen rendering: no library found for {' or '.join(candidates)}; "
-        "on Debian or Ubuntu type: sudo apt-get install -y libosmesa6"
+        f"on Debian or Ubuntu type: sudo apt-get install -y {PACKAGES[candidates[0]]}"
     )
 
 

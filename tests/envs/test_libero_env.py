@@ -120,9 +120,9 @@ def test_a_trial_out_of_range_is_refused(env):
         env.reset(options={"trial": 50})
 
 
-@pytest.mark.parametrize("wanted", ["", "egl"])
-def test_a_missing_renderer_is_said_with_the_command_that_mends_it(monkeypatch, wanted):
+@pytest.mark.parametrize(("wanted", "package"), [("", "libosmesa6"), ("egl", "libegl1")])
+def test_a_missing_renderer_is_said_with_the_command_that_mends_it(monkeypatch, wanted, package):
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     monkeypatch.setenv("MUJOCO_GL", wanted)
-    with pytest.raises(RenderingUnavailable, match="apt-get install -y libosmesa6"):
+    with pytest.raises(RenderingUnavailable, match=f"apt-get install -y {package}"):
         configure_gl()
