@@ -39,7 +39,7 @@ def fake_preflight(drifts: Sequence[str] = ()) -> Conformance:
 
 
 class LazyImages(Mapping[str, Image]):
-    """Drawn when read; reading after the next step raises, as the real environments do."""
+    """Drawn when read; reading after the next step raises, the strictest an environment may be."""
 
     def __init__(self, env: FakeEnv) -> None:
         self._env = env

@@ -116,8 +116,8 @@ class Step:
         sent: (A,) what was really sent after the safety filter.
         clipped: whether the safety filter changed it.
         success: whether the task was solved after this step.
-        after: what was seen after the action. Images that are rendered only when read can be read here while
-            `on_step` runs; those of `observation` no longer.
+        after: what was seen after the action. An environment that draws images when they are read can always draw
+            these while `on_step` runs, but perhaps no longer those of `observation`.
     """
 
     index: int

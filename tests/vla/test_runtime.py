@@ -1,0 +1,158 @@
+"""The loop and what runs in it: order of a step, outcomes, chunks, limits."""
+
+import numpy as np
+import pytest
+
+from tests.fakes import FakeEnv, SteadyPolicy
+from vla.protocols import SafetyStop
+from vla.runtime.inference import OpenLoop
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+from vla.types import ActionChunk, ActionSpec, Observation, Outcome
+
+SPEC = ActionSpec("eef_delta", ("x", "y"), np.full(2, -1.0), np.full(2, 1.0), np.full(2, np.inf), 20.0)
+
+
+class Counting:
+    """A chunk holds its own number and the index in it."""
+
+    def __init__(self, size=4):
+        self.size, self.calls, self.resets = size, 0, 0
+
+    def reset(self):
+        self.resets += 1
+
+    def infer(self, observation):
+        self.calls += 1
+        actions = [[self.calls, index] for index in range(self.size)]
+        return ActionChunk(np.array(actions), observation.instruction, observation.time)
+
+
+class Watcher:
+    def __init__(self):
+        self.started, self.steps, self.episode = 0, [], None
+
+    def on_episode_start(self, observation):
+        self.started += 1
+
+    def on_step(self, step):
+        self.steps.append(step)
+
+    def on_episode_end(self, episode, observation):
+        self.episode = episode
+
+
+def seen(words="go", time=0.0):
+    return Observation({}, np.zeros(3), words, time)
+
+
+def episode(policy, task=0, max_steps=40, **arguments):
+    watcher = Watcher()
+    env = FakeEnv("fake_suite", task, **arguments)
+    inference = OpenLoop(policy)
+    result = run_episode(env, inference, LimitFilter(env.action_spec), [watcher], trial=0, max_steps=max_steps)
+    return result, watcher
+
+
+def test_a_chunk_is_executed_from_its_start_and_to_its_end():
+    policy = Counting()
+    inference = OpenLoop(policy)
+    inference.reset()
+    actions = [inference.next_action(seen()).tolist() for _ in range(5)]
+    assert actions == [[1, 0], [1, 1], [1, 2], [1, 3], [2, 0]]
+    assert (inference.policy_calls, policy.calls) == (2, 2)
+
+
+def test_fewer_executed_actions_are_the_first_ones():
+    inference = OpenLoop(Counting(), execute=2)
+    inference.reset()
+    assert [inference.next_action(seen()).tolist() for _ in range(4)] == [[1, 0], [1, 1], [2, 0], [2, 1]]
+
+
+def test_a_chunk_planned_for_other_words_is_dropped():
+    inference = OpenLoop(Counting())
+    inference.reset()
+    inference.next_action(seen("left"))
+    assert inference.next_action(seen("right")).tolist() == [2, 0]
+    assert inference.next_action(seen("right")).tolist() == [2, 1]
+
+
+def test_reset_forgets_the_queue_and_the_counters():
+    policy = Counting()
+    inference = OpenLoop(policy)
+    inference.reset()
+    inference.next_action(seen())
+    inference.reset()
+    assert (inference.policy_calls, inference.policy_s, policy.resets) == (0, 0.0, 2)
+    assert inference.next_action(seen()).tolist() == [2, 0]
+
+
+def test_execute_must_be_at_least_one():
+    with pytest.raises(ValueError, match=r"runtime\.execute: expected at least 1"):
+        OpenLoop(Counting(), execute=0)
+
+
+def test_limits_clip_and_flag():
+    safety = LimitFilter(SPEC)
+    allowed, clipped = safety(np.array([0.5, -1.5]), seen())
+    assert (allowed.tolist(), clipped) == ([0.5, -1.0], True)
+    allowed, clipped = safety(np.array([1.0, -1.0]), seen())
+    assert (allowed.tolist(), clipped) == ([1.0, -1.0], False)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.zeros(3), r"expected shape \(2,\)"),
+        (np.array([0, np.nan]), "got nan in y"),
+        (np.array([np.inf, 0]), "got inf in x"),
+    ],
+)
+def test_what_cannot_be_an_action_stops(action, message):
+    with pytest.raises(SafetyStop, match=message):
+        LimitFilter(SPEC)(action, seen())
+
+
+def test_success_ends_the_episode_and_every_step_is_seen():
+    result, watcher = episode(SteadyPolicy())
+    assert result.outcome == Outcome.SUCCESS
+    assert watcher.started == 1
+    assert [step.index for step in watcher.steps] == list(range(result.steps))
+    assert [step.success for step in watcher.steps] == [False] * (result.steps - 1) + [True]
+    assert watcher.episode is result
+    for step, following in zip(watcher.steps, watcher.steps[1:], strict=False):
+        assert following.observation is step.after
+
+
+def test_the_step_limit_is_a_failure():
+    result, _ = episode(SteadyPolicy(), task=3, max_steps=7)
+    assert (result.outcome, result.steps) == (Outcome.FAILURE, 7)
+
+
+def test_actions_out_of_range_are_sent_clipped():
+    _, watcher = episode(Counting(), task=3, max_steps=2)
+    np.testing.assert_array_equal(watcher.steps[1].requested, [1, 1])
+    assert not watcher.steps[1].clipped
+    _, watcher = episode(Counting(), task=3, max_steps=6)
+    np.testing.assert_array_equal(watcher.steps[5].requested, [2, 1])
+    np.testing.assert_array_equal(watcher.steps[5].sent, [1, 1])
+    assert watcher.steps[5].clipped
+
+
+def test_a_wrong_action_shape_is_stopped_with_its_reason():
+    class Wide(Counting):
+        def infer(self, observation):
+            return ActionChunk(np.zeros((1, 3)), observation.instruction, observation.time)
+
+    result, watcher = episode(Wide())
+    assert (result.outcome, result.steps) == (Outcome.STOPPED, 0)
+    assert "expected shape (2,)" in result.info["detail"]
+    assert watcher.episode is result
+
+
+def test_an_exception_passes_through_after_the_watchers_were_told():
+    watcher = Watcher()
+    env = FakeEnv("fake_suite", 0, trouble={"0/0": "raise"})
+    with pytest.raises(ArithmeticError):
+        run_episode(env, OpenLoop(SteadyPolicy()), LimitFilter(SPEC), [watcher], trial=0, max_steps=9)
+    assert (watcher.episode.outcome, watcher.episode.steps) == (Outcome.ERROR, 2)
