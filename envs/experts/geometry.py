@@ -52,6 +52,11 @@ class Boxes:
         keep = self.center[:, 2] + self.reach[:, 2] > height
         return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
 
+    def beginning_above(self, height: float) -> Boxes:
+        """The boxes that begin higher than `height` [m]."""
+        keep = self.center[:, 2] - self.reach[:, 2] > height
+        return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
+
     def reaching_below(self, height: float) -> Boxes:
         """The boxes that begin lower than `height` [m]."""
         keep = self.center[:, 2] - self.reach[:, 2] < height

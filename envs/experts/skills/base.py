@@ -79,11 +79,11 @@ def way_out(world: World, name: str) -> FloatArray | None:
     boxes = world.boxes(name)
     low, high = boxes.bounds()
     others = world.others(name)
-    above = float(high[2]) - 0.005  # [m] what ends below the object's rim is not above it
+    above = float(high[2]) - 0.005  # [m] what begins below the object's top stands beside it
     half = 0.5 * (high - low)[:2] + OVERHANG_MARGIN
     middle = 0.5 * (low + high)[:2]
     reach = half + WAYS_OUT[-1]
-    nearby = others.near(middle - reach, middle + reach).above(above)
+    nearby = others.near(middle - reach, middle + reach).beginning_above(above)
     if len(nearby.center) == 0 or not _covered(nearby, middle, half):
         return None
     for distance in WAYS_OUT:

@@ -22,6 +22,8 @@ STALLED_AT_GRASP = 0.015  # [m] near enough to close when something stops the ha
 STALL_STEPS = 10  # steps of the descent without progress
 MOVED, TURNED = 0.010, 0.15  # [m], [rad] the object has moved: plan again
 RESTING_SPEED = 0.05  # [m/s] slower than this counts as at rest
+LOOK_AGAIN = 15  # steps between two plans when there was no grasp
+SINK = 0.03  # [m] ahead of the hand when it lowers what hangs on it
 PATIENCE = 30  # steps to wait for an object to come to rest
 UPRIGHT = -0.8  # the hand's axis points down at least this much: its yaw means something
 LIFT = 0.05  # [m] how high to lift before trusting the grasp
@@ -67,10 +69,24 @@ class Pick:
         if self._phase == "reach" and world.held(self.name) and world.opening < 0.075:
             self._start("lift")
             self._lift_from = world.hand
+        if self._phase == "reach" and world.touched_by_hand(self.name) and not world.supported(self.name):
+            return self._unhook(world)
         if self._phase in ("reach", "descend") and not self._have_plan(world):
-            return hold(world, close=False)
+            return hold(world, close=False) if not self.hopeless else self._make_room(world)
         phases = {"reach": self._reach, "descend": self._descend, "close": self._close, "lift": self._lift}
         return phases[self._phase](world)
+
+    def _unhook(self, world: World) -> Command:
+        """The object hangs on the open hand: lower it until something carries it."""
+        self._grasp = None
+        hand = world.hand
+        return Command(hand.position - np.array([0.0, 0.0, SINK]), hand.rotation, False, 0.3)
+
+    def _make_room(self, world: World) -> Command:
+        """No grasp was found: rise a little, so that the next look comes from another state."""
+        hand = world.hand
+        up = hand.position + np.array([0.0, 0.0, 0.03 if world.stretch(hand.position) < STRETCH_COMFORT else 0.0])
+        return Command(up, vertical_hand(upright_yaw(world)), False, 0.3)
 
     # Phases.
 
@@ -146,6 +162,10 @@ class Pick:
             self._start("reach")
         if world.speed(self.name) > RESTING_SPEED and self._steps < PATIENCE:
             return False
+        if self.hopeless and self._steps < LOOK_AGAIN:
+            return False
+        if self.hopeless:
+            self._failed.clear()
         self._grasp = self._plan(world, pose)
         self._planned_at = pose
         if self._grasp is not None:

@@ -18,6 +18,8 @@ from envs.experts.world import STRETCH_COMFORT, World
 from vla.types import FloatArray
 
 AHEAD = 0.03  # [m] the tips push this far ahead of the middle: farther out the plate tips over
+LOW = 0.015  # [m] an object is climbed and jams unless it is this much taller than the plate
+NUDGE = 0.03  # [m] taller ones may reach this much farther into the way: they are pushed aside
 PRESS = 0.008  # [m] the tips are sent this far below the surface; 30 mm would lock the plate to the table
 OVER = 0.04  # [m] above the surface before going down
 INSET = 0.015  # [m] the goal is this far inside the region
@@ -145,6 +147,7 @@ def _in_the_way(
 ) -> tuple[list[str], int]:
     """Movable objects, and the number of fixtures, that come within `radius` [m] of the way."""
     blocking, fixed = [], 0
+    low_top = float(world.boxes(name).bounds()[1][2]) + LOW
     samples = start + np.linspace(0.0, 1.0, 20)[:, None] * (target - start)
     for other in world.names:
         if other == name:
@@ -153,7 +156,8 @@ def _in_the_way(
         gap = np.abs(samples[:, None] - boxes.center[:, :2]) - boxes.reach[:, :2]
         distance = np.linalg.norm(np.maximum(gap, 0.0), axis=2).min(axis=1)  # (20,) along the way
         distance = distance[distance < distance[0] - 0.005]  # what it moves away from is not in the way
-        if len(distance) and float(distance.min()) < radius:
+        tall = float((boxes.center + boxes.reach)[:, 2].max()) > low_top
+        if len(distance) and float(distance.min()) < radius - (NUDGE if tall else 0.0):
             if other in world.movable:
                 blocking.append(other)
             else:

@@ -11,7 +11,9 @@ from envs.experts.geometry import Boxes
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
 from envs.experts.skills.door import CloseDoor
-from envs.experts.skills.drawer import CloseDrawer, OpenDrawer
+from envs.experts.skills.drawer import OpenDrawer
+from envs.experts.skills.drawer_close import CloseDrawer
+from envs.experts.skills.uncover import DragOut, place_beside_drawer
 from envs.experts.skills.insert import Insert, find_opening
 from envs.experts.skills.knob import TurnKnob
 from envs.experts.skills.pick import REST_YAW
@@ -20,7 +22,8 @@ from envs.experts.skills.place import Spot, best_spot
 from envs.experts.skills.push import Push
 from envs.experts.world import World
 
-SHARED_OFFSET = 0.55  # part of a region's half size between its middle and an object that shares it
+# Part of a region's half size between its middle and an object that shares it. Walls leave less room.
+SHARED_INSIDE, SHARED_ON = 0.5, 0.62
 
 
 def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
@@ -36,7 +39,8 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
     if goal.predicate in ("on", "in"):
         inside = Goal("open", goal.place)
         if goal.predicate == "in" and world.joints_of(goal.place) and not is_met(inside, world):
-            return OpenDrawer(inside)
+            beside = place_beside_drawer(world, goal.subject, inside)
+            return OpenDrawer(inside) if beside is None else DragOut(goal.subject, beside)
         opening = find_opening(world, goal.place) if goal.predicate == "in" and goal.place in world.regions else None
         if opening is not None:
             return Insert(goal.subject, goal.place, opening)
@@ -68,7 +72,8 @@ def _spot(goal: Goal, goals: Sequence[Goal], world: World) -> Spot:
     sharing = [other for other in goals if other.place == goal.place]
     if len(sharing) > 1 and goal.place in world.regions:
         rank = 2 * sharing.index(goal) / (len(sharing) - 1) - 1  # -1 to 1
-        offset = np.array([rank * SHARED_OFFSET * world.region_half(goal.place)[0], 0.0, 0.0])
+        share = SHARED_INSIDE if inside else SHARED_ON
+        offset = np.array([rank * share * world.region_half(goal.place)[0], 0.0, 0.0])
         return Spot(goal.place, offset, centered=inside)
     if inside and goal.place in world.regions:
         return best_spot(world, goal.subject, goal.place)
