@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.experts.geometry import rotation_vector
+from envs.experts.geometry import IntArray, rotation_vector
 from vla.types import FloatArray
 
 ITERATIONS = 40
@@ -38,7 +38,7 @@ class ArmModel:
         self._high = model.jnt_range[joints, 1] - LIMIT_MARGIN
         self._rest = rest
 
-    def touches(self, robot: FloatArray, allowed: FloatArray) -> int:
+    def touches(self, robot: IntArray, allowed: IntArray) -> int:
         """How many contacts the arm has in the pose found last, except with some geoms.
 
         Args:

@@ -10,8 +10,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vla.types import FloatArray
+
+IntArray = npt.NDArray[np.intp]
 
 NOTHING = -10.0  # [m] height of a ray that hits nothing; below every floor
 
@@ -134,9 +137,7 @@ def wrap(angle: float, period: float = 2 * math.pi) -> float:
 
 def rotation_vector(rotation: FloatArray) -> FloatArray:
     """(3,) [rad] axis times angle of a (3, 3) rotation; angle in [0, pi]."""
-    skew = np.array(
-        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
-    )
+    skew = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
     sine, cosine = 0.5 * float(np.linalg.norm(skew)), 0.5 * (float(np.trace(rotation)) - 1.0)
     angle = math.atan2(sine, cosine)
     if sine > 1e-6:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from envs.experts.geometry import NOTHING, Boxes
+from envs.experts.geometry import NOTHING, Boxes, IntArray
 from vla.types import FloatArray
 
 STEP = 0.004  # [m] grid of the height maps
@@ -148,9 +149,7 @@ def _best_at_yaw(maps: Maps, yaw: float, mass_center: FloatArray, preferences: P
     best = int(np.argmax(score))
     if not np.isfinite(score[best]):
         return None
-    return Grasp(
-        positions[best], yaw, float(hold.width[best]), float(hold.engagement[best]), float(score[best])
-    )
+    return Grasp(positions[best], yaw, float(hold.width[best]), float(hold.engagement[best]), float(score[best]))
 
 
 def _rotated(maps: Maps, yaw: float) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -165,7 +164,7 @@ def _rotated(maps: Maps, yaw: float) -> tuple[FloatArray, FloatArray, FloatArray
     return maps.target[i, j], maps.other[i, j], maps.low + n * STEP
 
 
-def _lowest_tips(target: FloatArray, other: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _lowest_tips(target: FloatArray, other: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
     """Grid positions (M,), (M,) over the target, and the lowest height (M,) [m] the finger tips may have there."""
     solid = np.maximum(target, other)
     count = solid.shape[0]
@@ -174,8 +173,8 @@ def _lowest_tips(target: FloatArray, other: FloatArray) -> tuple[FloatArray, Flo
     tip = np.maximum(finger + TIP_CLEARANCE, palm - PALM - TIP + PALM_CLEARANCE)
     hit = np.argwhere(target > NOTHING)
     low, high = np.maximum(hit.min(axis=0) - 9, 0), np.minimum(hit.max(axis=0) + 10, count)
-    rows, columns = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1], 2), indexing="ij")
-    rows, columns = rows.ravel(), columns.ravel()
+    grid = np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1], 2), indexing="ij")
+    rows, columns = grid[0].ravel(), grid[1].ravel()
     above = _window_max(target, _cells(OPEN_HALF), 0)[rows, columns] > tip[rows, columns] + MIN_ENGAGEMENT
     return rows[above], columns[above], tip[rows[above], columns[above]]
 
@@ -189,10 +188,10 @@ class _Hold:
     offset: FloatArray
     rough: FloatArray
     slope: FloatArray
-    possible: FloatArray
+    possible: npt.NDArray[np.bool_]
 
 
-def _hold(target: FloatArray, other: FloatArray, rows: FloatArray, columns: FloatArray, tip: FloatArray) -> _Hold:
+def _hold(target: FloatArray, other: FloatArray, rows: IntArray, columns: IntArray, tip: FloatArray) -> _Hold:
     """Look at the strip between the fingers, row by row of the pads' width."""
     reach, pad = _cells(OPEN_HALF), 2  # cells; pads are 21 mm wide
     along, across = np.arange(-reach, reach + 1), np.arange(-pad, pad + 1)
@@ -214,7 +213,7 @@ def _hold(target: FloatArray, other: FloatArray, rows: FloatArray, columns: Floa
     return _Hold(engagement, width, offset, rough, slope, possible)
 
 
-def _edges(strip: FloatArray, level: FloatArray, along: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _edges(strip: FloatArray, level: FloatArray, along: IntArray) -> tuple[FloatArray, FloatArray]:
     """First and last cell of each row higher than `level`: (M, rows) each, in cells from the middle."""
     high = strip > level[..., None]
     left = along[np.argmax(high, axis=2)]
@@ -222,9 +221,7 @@ def _edges(strip: FloatArray, level: FloatArray, along: FloatArray) -> tuple[Flo
     return left.astype(np.float64), right.astype(np.float64)
 
 
-def _tight(
-    target: FloatArray, other: FloatArray, rows: FloatArray, columns: FloatArray, tip: FloatArray
-) -> FloatArray:
+def _tight(target: FloatArray, other: FloatArray, rows: IntArray, columns: IntArray, tip: FloatArray) -> FloatArray:
     """(M,) 1 where a hand that is 6 mm off would touch something on its way down, else 0."""
     wide = _finger_tops(np.maximum(target, other), FINGER_HALF + 0.006, FINGER_INNER, FINGER_OUTER + 0.006)
     return np.asarray(wide[rows, columns] + TIP_CLEARANCE > tip + 0.001, dtype=np.float64)

@@ -12,8 +12,13 @@ from envs.experts.servo import Command, Servo
 from envs.experts.skills.base import Skill
 from envs.experts.skills.rest import Rest
 from envs.experts.skills.select import skill_for
-from envs.experts.world import World
+from envs.experts.world import SHOULDER_UP, World
 from vla.types import ActionChunk, Observation
+
+ELBOW = 3  # index of the elbow joint
+ELBOW_STRAIGHT = -0.2  # [rad] its limit is -0.07, where position control does not recover
+CLOSED_BELOW = 0.07  # [m] of opening: the gripper is closed or holds something
+PULL_BACK = 0.06  # [m] how far ahead the goal is while the elbow is being bent
 
 
 class LiberoExpert:
@@ -67,6 +72,8 @@ class LiberoExpert:
 
     def _command(self, world: World) -> Command:
         """Ask the present skill; when it has nothing more to do, take the next one."""
+        if world.arm[ELBOW] > ELBOW_STRAIGHT:
+            return _bend_elbow(world)
         for _ in range(3):  # a skill may find at once that it has nothing to do
             if self._skill is None:
                 self._skill = self._next_skill(world)
@@ -81,3 +88,12 @@ class LiberoExpert:
             if not is_met(goal, world) or (goal.place and world.held(goal.subject)):
                 return skill_for(goal, self._goals, world)
         return Rest(world)
+
+
+def _bend_elbow(world: World) -> Command:
+    """The arm is almost straight: draw the hand back towards the shoulder; the gripper stays as it is."""
+    hand = world.hand
+    shoulder = world.base + np.array([0.0, 0.0, SHOULDER_UP])
+    back = shoulder - hand.position
+    goal = hand.position + PULL_BACK * back / float(np.linalg.norm(back))
+    return Command(goal, hand.rotation, world.opening < CLOSED_BELOW, 0.5)

@@ -75,13 +75,13 @@ class Servo:
         action = np.append(self._last, 1.0 if command.close else -1.0)
         if not np.any(np.abs(turn) > TINY_ROTATION):
             action[3] = TINY_ROTATION
-        return np.clip(action, -1.0, 1.0)
+        return np.asarray(np.clip(action, -1.0, 1.0))
 
 
 def _capped(vector: FloatArray, limit: float) -> FloatArray:
     """`vector` shortened to length `limit`."""
     length = float(np.linalg.norm(vector))
-    return vector if length <= limit else np.asarray(vector * (limit / length))
+    return np.asarray(vector if length <= limit else vector * (limit / length))
 
 
 def _towards(last: FloatArray, wanted: FloatArray, step: float) -> FloatArray:

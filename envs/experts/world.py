@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from envs.experts.arm import ArmModel
-from envs.experts.geometry import Boxes
+from envs.experts.geometry import Boxes, IntArray
 from vla.types import FloatArray
 
 REACH_TOLERANCE = 0.015  # [m] a pose missed by more than this cannot be reached
@@ -146,7 +146,7 @@ class World:
     @property
     def regions(self) -> Iterable[str]:
         """Sites that predicates name."""
-        return self.upstream.object_sites_dict.keys()
+        return list(self.upstream.object_sites_dict)
 
     def region_half(self, name: str) -> FloatArray:
         """(3,) [m] half size of a region, as the predicates use it."""
@@ -217,7 +217,7 @@ class World:
             geoms = geoms[self._model.geom_bodyid[geoms] != body]
         return self._boxes(geoms)
 
-    def _boxes(self, geoms: FloatArray) -> Boxes:
+    def _boxes(self, geoms: IntArray) -> Boxes:
         rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
         center = self._data.geom_xpos[geoms] + np.einsum("gij,gj->gi", rotation, self._offset[geoms])
         return Boxes(center, rotation, self._half[geoms])
@@ -235,7 +235,7 @@ class World:
 
     # Contacts.
 
-    def _touching(self, first: FloatArray, second: FloatArray) -> bool:
+    def _touching(self, first: IntArray, second: IntArray) -> bool:
         """Whether a geom of one group touches a geom of the other."""
         pairs = self._data.contact.geom  # (ncon, 2)
         if len(pairs) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from envs.experts.servo import Command
 from envs.experts.world import STRETCH_LIMIT, World
 from vla.types import FloatArray
 
+PROGRESS = 0.001  # [m] or [rad] that count as progress in one step; slower is a stall
 FINGER_RADIUS = 0.06  # [m] the open fingers stay within this distance of the hand's axis
 HAND_RADIUS = 0.11  # [m] so does the hand
 CLEARANCE = 0.022  # [m] travel this far above things
@@ -27,6 +29,22 @@ class Skill(Protocol):
 
     def step(self, world: World) -> Command | None:
         """The next command; None when there is nothing more to do."""
+
+
+class Phases:
+    """A skill that goes through named phases and notices when one makes no progress."""
+
+    def _start(self, phase: str) -> None:
+        """Enter a phase."""
+        self._phase, self._steps = phase, 0
+        self._best, self._since_best = math.inf, 0
+
+    def _watch(self, distance: float) -> None:
+        """Count the steps since `distance`, [m] or [rad], last shrank noticeably."""
+        if distance < self._best - PROGRESS:
+            self._best, self._since_best = distance, 0
+        else:
+            self._since_best += 1
 
 
 def travel(
@@ -106,9 +124,7 @@ def lowest_of_palm(rotation: FloatArray) -> float:
     return PALM * down - PALM_HALF[1] * float(np.sqrt(1.0 - down**2))
 
 
-def clear_height(
-    world: World, start: FloatArray, goal: FloatArray, carried: str | None, palm: float = PALM
-) -> float:
+def clear_height(world: World, start: FloatArray, goal: FloatArray, carried: str | None, palm: float = PALM) -> float:
     """[m] height of the hand above which the path from (2,) to (2,) is free; `palm` as in `lowest_of_palm`."""
     excluded = [carried] if carried else []
     tips = world.top_along(start, goal, FINGER_RADIUS, *excluded) + TIP + CLEARANCE

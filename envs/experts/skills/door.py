@@ -10,7 +10,7 @@ from envs.experts.geometry import turn, vertical_hand
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -24,7 +24,7 @@ ALIGNED = 0.02  # [m]
 STALL_STEPS = 30
 
 
-class CloseDoor:
+class CloseDoor(Phases):
     """Closes a hinged door.
 
     Args:
@@ -34,9 +34,6 @@ class CloseDoor:
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._start("reach")
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the door is shut and the hand away."""
@@ -62,18 +59,13 @@ class CloseDoor:
                 self._start("push")
             return travel(world, goal, rotation, close=True)
         left = abs(world.joint(joint))
-        if left < self._best - 0.005:
-            self._best, self._since_best = left, 0
-        else:
-            self._since_best += 1
+        self._watch(left)
         if self._since_best > STALL_STEPS:
             self._start("reach")
         ahead = turn(sense * axis, min(LEAD, left + 0.15))
         return Command(anchor + ahead @ (contact - anchor), rotation, True, 0.6)
 
-    def _contact(
-        self, world: World, anchor: FloatArray, axis: FloatArray, body: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def _contact(self, world: World, anchor: FloatArray, axis: FloatArray, body: int) -> tuple[FloatArray, FloatArray]:
         """(3,) [m] hand position with the tips against the door, and (3,) direction in which to push there."""
         boxes = world.body_boxes(body)
         panel = int(np.argmax(np.prod(boxes.half, axis=1)))

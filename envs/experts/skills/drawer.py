@@ -10,11 +10,12 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.world import World
 from vla.types import FloatArray
 
-PULL_TILT = math.radians(85)  # hand nearly level: a vertical one would hit the handles above
+# Tilts of the hand from straight down: nearly level, because a vertical one would hit the handles above.
+PULL_TILTS = tuple(math.radians(angle) for angle in (85, 75, 95))
 DOWN = np.array([0.0, 0.0, -1.0])
 STANDOFF = 0.09  # [m] in front of the handle before reaching for it
 DEPTH = 0.004  # [m] the fingers reach this far behind the middle of the bar; the panel is 16 mm behind it
@@ -69,14 +70,16 @@ def travel_range(world: World, goal: Goal) -> tuple[str, float, float]:
     ranges = world.articulation(goal.subject)
     opened, closed = ranges["default_open_ranges"], ranges["default_close_ranges"]
     opens = math.copysign(1.0, sum(opened) - sum(closed))
-    threshold = max(opened, key=lambda value: -opens * value) if goal.predicate == "open" else min(
-        closed, key=lambda value: -opens * value
+    threshold = (
+        max(opened, key=lambda value: -opens * value)
+        if goal.predicate == "open"
+        else min(closed, key=lambda value: -opens * value)
     )
     toward = opens if goal.predicate == "open" else -opens
     return joint, opens, threshold + toward * MARGIN
 
 
-class OpenDrawer:
+class OpenDrawer(Phases):
     """Grips the handle with a level hand and pulls.
 
     Args:
@@ -85,10 +88,11 @@ class OpenDrawer:
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
+        self._tries = 0
         self._start("reach")
 
     def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
+        super()._start(phase)
         self._opening = math.inf
 
     def step(self, world: World) -> Command | None:
@@ -96,7 +100,7 @@ class OpenDrawer:
         self._steps += 1
         joint, opens, wanted = travel_range(world, self._goal)
         handle = find_handle(world, joint, opens)
-        rotation = level_hand(world, handle, PULL_TILT, np.array([0.0, 0.0, 1.0]))
+        rotation = level_hand(world, handle, PULL_TILTS[self._tries % len(PULL_TILTS)], np.array([0.0, 0.0, 1.0]))
         is_open = opens * (world.joint(joint) - wanted) > 0
         if is_open and self._phase in ("reach", "approach"):
             return None
@@ -112,8 +116,13 @@ class OpenDrawer:
         goal = handle.center + STANDOFF * handle.outward
         hand = world.hand
         turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
-        if np.linalg.norm(goal - hand.position) < AT_STANDOFF and turned < TURNED:
+        distance = float(np.linalg.norm(goal - hand.position))
+        self._watch(distance + 0.1 * turned)
+        if distance < AT_STANDOFF and turned < TURNED:
             self._start("approach")
+        elif self._since_best > 2 * STALL_STEPS:
+            self._tries += 1  # another tilt may let the arm pass
+            self._start("reach")
         return travel(world, goal, rotation, close=False)
 
     def _approach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
@@ -159,13 +168,6 @@ class OpenDrawer:
         if (world.hand.position - self._at) @ handle.outward > 0.06 or self._steps > 25:
             return None
         return Command(goal, rotation, False, 0.6)
-
-    def _watch(self, distance: float) -> None:
-        """Count the steps since the distance last shrank by a millimetre."""
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
 
 
 def level_hand(world: World, handle: Handle, tilt: float, closing: FloatArray) -> FloatArray:

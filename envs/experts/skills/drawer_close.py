@@ -9,7 +9,7 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal, is_met
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.skills.drawer import (
     AT_STANDOFF,
     DOWN,
@@ -28,7 +28,7 @@ PUSH_TILTS = tuple(math.radians(angle) for angle in (75, 65, 55))  # of the hand
 PUSH_STANDOFFS = (0.04, 0.02)  # [m] in front of the handle before pushing
 
 
-class CloseDrawer:
+class CloseDrawer(Phases):
     """Pushes the handle with closed fingers.
 
     Args:
@@ -41,7 +41,7 @@ class CloseDrawer:
         self._start("reach")
 
     def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
+        super()._start(phase)
         if phase == "reach":
             self._way: tuple[FloatArray, float] | None = None
 
@@ -80,13 +80,6 @@ class CloseDrawer:
     def _again(self) -> None:
         self._tries += 1
         self._start("reach")
-
-    def _watch(self, distance: float) -> None:
-        """Count the steps since the distance last shrank by a millimetre."""
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
 
 
 def pushing_pose(world: World, handle: Handle, left: float, tries: int) -> tuple[FloatArray, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import Boxes, hand_frame, rotation_vector, yaw_of
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.skills.pick import hold
 from envs.experts.world import Pose, World
 from vla.types import FloatArray
@@ -91,7 +91,7 @@ def _between_walls(point: FloatArray, side: FloatArray, low: FloatArray, high: F
     return middle
 
 
-class Insert:
+class Insert(Phases):
     """Grips an object from the side that faces away from the container and slides it in.
 
     Args:
@@ -104,10 +104,8 @@ class Insert:
         self._name, self._region, self._opening = name, region, opening
         self._failed: list[tuple[FloatArray, float]] = []
         self._grasp: Pose | None = None
+        self._seen = Pose(np.zeros(3), np.eye(3))
         self._start("reach")
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is inside and the hand outside."""
@@ -183,8 +181,10 @@ class Insert:
                 self._start("front")
             return Command(self._from + np.array([0.0, 0.0, LIFT]), self._with, True, 0.5)
         if self._phase == "front":
-            ahead = float(high @ np.abs(opening.inward)) if opening.inward.sum() > 0 else float(
-                -(low @ np.abs(opening.inward))
+            ahead = (
+                float(high @ np.abs(opening.inward))
+                if opening.inward.sum() > 0
+                else float(-(low @ np.abs(opening.inward)))
             )
             entrance = float((opening.middle - opening.half_depth * opening.inward) @ opening.inward) - FRONT
             back = gap - (gap @ opening.inward) * opening.inward + (entrance - ahead) * opening.inward
@@ -204,7 +204,7 @@ class Insert:
 
     def _leave(self, world: World) -> Command | None:
         if self._phase == "release":
-            if self._steps > 6 and not any(world.finger_contacts(self._name)) or self._steps > 14:
+            if (self._steps > 6 and not any(world.finger_contacts(self._name))) or self._steps > 14:
                 self._start("retreat")
             return Command(self._at, self._with, False, 0.3)
         goal = self._at - (RETREAT + 0.02) * self._opening.inward
@@ -255,13 +255,6 @@ class Insert:
             self._failed.append((self._seen.inverse_point(self._grasp.position), 0.0))
         self._grasp = None
         self._start("reach")
-
-    def _watch(self, distance: float) -> None:
-        """Count the steps since the distance last shrank by a millimetre."""
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
 
     _missing = 0
 

@@ -10,7 +10,7 @@ from envs.experts.geometry import rotation_vector, turn, vertical_hand, yaw_of
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.skills.pick import REST_YAW, hold, nearest_yaw, stretch_cost
 from envs.experts.world import World
 
@@ -22,7 +22,7 @@ STALL_STEPS = 12
 RISE = 0.08  # [m]
 
 
-class TurnKnob:
+class TurnKnob(Phases):
     """Turns a hinge whose axis is vertical.
 
     Args:
@@ -34,9 +34,6 @@ class TurnKnob:
         self._grasp: Grasp | None = None
         self._start("reach")
         self._tries = 0
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the knob is turned and the hand away."""
@@ -121,12 +118,5 @@ class TurnKnob:
         self._tries += 1
         self._grasp = None
         self._start("reach")
-
-    def _watch(self, distance: float) -> None:
-        """Count the steps since the distance last shrank noticeably."""
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
 
     _missing = 0

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import rotation_vector, vertical_hand, wrap, yaw_of
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.world import STRETCH_COMFORT, STRETCH_LIMIT, Pose, World
 from vla.types import FloatArray
 
@@ -41,7 +41,7 @@ UNREACHABLE = 0.05  # [m] of grasp score for a pose beyond the limit
 PlaceCost = Callable[[FloatArray, float], FloatArray]
 
 
-class Pick:
+class Pick(Phases):
     """Brings one object into the hand.
 
     Args:
@@ -60,7 +60,7 @@ class Pick:
         self.hopeless = False  # no grasp was found at all
 
     def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
+        super()._start(phase)
         self._opening = math.inf
 
     def step(self, world: World) -> Command | None:
@@ -185,17 +185,8 @@ class Pick:
             return total if at_place is None else total + at_place(positions, yaw)
 
         preferences = Preferences(REST_YAW, failed, cost)
-        grasps = plan_grasps(
-            world.boxes(self.name), world.others(self.name), world.mass_center(self.name), preferences
-        )
+        grasps = plan_grasps(world.boxes(self.name), world.others(self.name), world.mass_center(self.name), preferences)
         return grasps[0] if grasps else None
-
-    def _watch(self, distance: float) -> None:
-        """Count the steps since the distance last shrank by a millimetre."""
-        if distance < self._best - 0.001:
-            self._best, self._since_best = distance, 0
-        else:
-            self._since_best += 1
 
     def _fail(self, world: World) -> None:
         """Remember that the grasp failed, and start over."""

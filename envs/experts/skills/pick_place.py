@@ -40,9 +40,10 @@ class PickPlace:
 
     def _fitting_yaw(self, world: World) -> float | None:
         """[rad] the hand's closing direction with which the object in it fits into its container."""
-        if not self._spot.centered or self._spot.name not in world.regions:
+        region = self._spot.name
+        if not self._spot.centered or region is None or region not in world.regions:
             return None
-        turn = fitting_turn(world, self._name, self._spot.name)
+        turn = fitting_turn(world, self._name, region)
         if turn == 0.0:
             return None
         return nearest_yaw(world, yaw_of(world.hand.rotation) + turn, self._spot.position(world))

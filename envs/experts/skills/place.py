@@ -9,7 +9,7 @@ import numpy as np
 from envs.experts.geometry import Boxes, rectangle, vertical_hand, yaw_of
 from envs.experts.grasps import FINGER_HALF, FINGER_INNER, FINGER_OUTER, PALM, PALM_HALF, TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel, way_out
+from envs.experts.skills.base import Phases, travel, way_out
 from envs.experts.skills.pick import PlaceCost, stretch_cost
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -166,7 +166,7 @@ def fitting_turn(world: World, name: str, region: str) -> float:
     return best
 
 
-class Place:
+class Place(Phases):
     """Puts the object in the hand on a spot.
 
     Args:
@@ -181,12 +181,9 @@ class Place:
     def __init__(self, name: str, spot: Spot, yaw: float | None = None) -> None:
         self.name, self.spot, self.lost = name, spot, False
         self._yaw = yaw
-        self._phase, self._steps, self._missing = "carry", 0, 0
+        self._start("carry")
+        self._missing = 0
         self._map: SupportMap | None = None
-        self._best, self._since_best = np.inf, 0
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps = phase, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the hand has retreated, or the object is lost."""
@@ -218,10 +215,7 @@ class Place:
         clearance = self._clearance(world)
         lowest = float(self._needed_map().lowest(hand.position[None, :2], yaw_of(hand.rotation))[0])
         down = min(clearance, float(hand.position[2]) - lowest)
-        if down < self._best - 0.001:
-            self._best, self._since_best = down, 0
-        else:
-            self._since_best += 1
+        self._watch(down)
         distance = float(np.linalg.norm(gap))
         if (down < SETTLED and distance < OVER) or self._since_best > STALL_STEPS:
             self._start("release")
@@ -253,7 +247,7 @@ class Place:
         hand = world.hand.position
         low, high = world.boxes(self.name).bounds()
         spot = self.spot.position(world)
-        top = world.top_along(spot[:2], spot[:2], float(np.max(high - low)[()]) / 2, self.name)
+        top = world.top_along(spot[:2], spot[:2], 0.5 * float(np.max(high - low)), self.name)
         return float(top + 0.03 + hand[2] - low[2])
 
     def _clearance(self, world: World) -> float:

@@ -10,7 +10,7 @@ from envs.experts.geometry import vertical_hand
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import Skill, travel
+from envs.experts.skills.base import Phases, Skill, travel
 from envs.experts.skills.pick import REST_YAW, hold
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.place import Spot
@@ -31,7 +31,7 @@ SPOT_RINGS = np.arange(0.06, 0.26, 0.02)  # [m] how far an object in the way may
 SPOT_MARGIN = 0.012  # [m] around an object that is put aside
 
 
-class Push:
+class Push(Phases):
     """Drags an object to a region of the table.
 
     Args:
@@ -43,9 +43,6 @@ class Push:
         self._goal, self._name = goal, goal.subject
         self._start("clear")
         self._clearing: Skill | None = None
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is there and the hand away."""
@@ -99,16 +96,15 @@ class Push:
         height = float(world.hand.position[2] - contact[2])
         if world.touched_by_hand(self._name) or height < 0.0 or self._steps > TOUCH_STEPS:
             self._start("drag")
-        return Command(contact - np.array([0.0, 0.0, PRESS]), vertical_hand(REST_YAW), True, 0.6 if height > 0.02 else 0.3)
+        return Command(
+            contact - np.array([0.0, 0.0, PRESS]), vertical_hand(REST_YAW), True, 0.6 if height > 0.02 else 0.3
+        )
 
     def _drag(self, world: World) -> Command | None:
         contact, direction = self._contact(world)
         middle = world.pose(self._name).position
         left = float(np.linalg.norm(self._target - middle[:2]))
-        if left < self._best - 0.002:
-            self._best, self._since_best = left, 0
-        else:
-            self._since_best += 1
+        self._watch(left)
         away = float(np.linalg.norm(world.hand.position[:2] - middle[:2]))
         if away > SLIPPED or self._since_best > LOST_GRIP_STEPS:
             self._start("clear")
@@ -142,9 +138,7 @@ def choose_target(world: World, goal: Goal) -> tuple[FloatArray, list[str]]:
     return best[1], best[2]
 
 
-def _in_the_way(
-    world: World, name: str, start: FloatArray, target: FloatArray, radius: float
-) -> tuple[list[str], int]:
+def _in_the_way(world: World, name: str, start: FloatArray, target: FloatArray, radius: float) -> tuple[list[str], int]:
     """Movable objects, and the number of fixtures, that come within `radius` [m] of the way."""
     blocking, fixed = [], 0
     low_top = float(world.boxes(name).bounds()[1][2]) + LOW
@@ -181,5 +175,5 @@ def free_spot(world: World, name: str, pushed: str, target: FloatArray) -> Float
             free = not np.any(np.all(gap < 0.0, axis=1))
             beside = float(np.linalg.norm(samples - spot[:2], axis=1).min()) > radius
             if free and beside and world.stretch(spot) < STRETCH_COMFORT:
-                return spot
+                return np.asarray(spot)
     return None

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.experts.goals import Goal, UnknownGoal, is_met
 from envs.experts.geometry import Boxes
+from envs.experts.goals import Goal, UnknownGoal, is_met
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
 from envs.experts.skills.door import CloseDoor
 from envs.experts.skills.drawer import OpenDrawer
 from envs.experts.skills.drawer_close import CloseDrawer
-from envs.experts.skills.uncover import DragOut, place_beside_drawer
 from envs.experts.skills.insert import Insert, find_opening
 from envs.experts.skills.knob import TurnKnob
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.place import Spot, best_spot
 from envs.experts.skills.push import Push
+from envs.experts.skills.uncover import DragOut, place_beside_drawer
 from envs.experts.world import World
 
 # Part of a region's half size between its middle and an object that shares it. Walls leave less room.

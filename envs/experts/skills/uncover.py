@@ -10,7 +10,7 @@ from envs.experts.geometry import Boxes, concatenate, vertical_hand
 from envs.experts.goals import Goal
 from envs.experts.grasps import TIP, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import travel
+from envs.experts.skills.base import Phases, travel
 from envs.experts.skills.drawer import travel_range
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.world import STRETCH_COMFORT, World
@@ -68,7 +68,7 @@ def place_beside_drawer(world: World, name: str, opened: Goal) -> FloatArray | N
     return None
 
 
-class DragOut:
+class DragOut(Phases):
     """Drags an object to a place near by with closed finger tips.
 
     Args:
@@ -79,9 +79,6 @@ class DragOut:
     def __init__(self, name: str, target: FloatArray) -> None:
         self._name, self._target = name, target
         self._start("reach")
-
-    def _start(self, phase: str) -> None:
-        self._phase, self._steps, self._best, self._since_best = phase, 0, math.inf, 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is there, or does not move any more."""
@@ -112,10 +109,7 @@ class DragOut:
             if hand[2] - contact[2] < 0.008 or self._steps > 30:
                 self._start("drag")
             return Command(contact, rotation, True, 0.5, precise=True)
-        if left < self._best - 0.001:
-            self._best, self._since_best = left, 0
-        else:
-            self._since_best += 1
+        self._watch(left)
         if self._since_best > STALL_STEPS:
             return self._rise(world)
         return Command(np.append(hand[:2] + gap * (1.0 + 0.02 / left), contact[2]), rotation, True, 0.5)
