@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from envs.experts.geometry import vertical_hand
 from envs.experts.goals import Goal, is_met, read_goals
 from envs.experts.servo import Command, Servo
 from envs.experts.skills.base import Skill
+from envs.experts.skills.pick import upright_yaw
 from envs.experts.skills.rest import Rest
 from envs.experts.skills.select import skill_for
 from envs.experts.world import SHOULDER_UP, World
@@ -91,9 +93,9 @@ class LiberoExpert:
 
 
 def _bend_elbow(world: World) -> Command:
-    """The arm is almost straight: draw the hand back towards the shoulder; the gripper stays as it is."""
+    """The arm is almost straight: draw the hand back towards the shoulder, upright; the gripper stays as it is."""
     hand = world.hand
     shoulder = world.base + np.array([0.0, 0.0, SHOULDER_UP])
     back = shoulder - hand.position
     goal = hand.position + PULL_BACK * back / float(np.linalg.norm(back))
-    return Command(goal, hand.rotation, world.opening < CLOSED_BELOW, 0.5)
+    return Command(goal, vertical_hand(upright_yaw(world)), world.opening < CLOSED_BELOW, 0.5)
