@@ -20,6 +20,7 @@ CLEARANCE = 0.022  # [m] travel this far above things
 NEAR = 0.08  # [m] of the path that must be clear before moving sideways: four steps of braking and a margin
 BLEND = 0.03  # [m] sideways motion starts this far below the clear height, and grows
 OVERHANG_MARGIN = 0.012  # [m] sideways clearance from things above the object
+BESIDE = 0.006  # [m] things must reach this far above the object's foot to stop it
 WAYS_OUT = (0.03, 0.05, 0.07, 0.09, 0.12, 0.15, 0.18)  # [m] sideways steps that are tried
 ARRIVED = 0.03  # [m] this close to the goal the clear height no longer matters
 
@@ -104,10 +105,12 @@ def way_out(world: World, name: str) -> FloatArray | None:
     nearby = others.near(middle - reach, middle + reach).beginning_above(above)
     if len(nearby.center) == 0 or not _covered(nearby, middle, half):
         return None
+    walls = others.near(middle - reach, middle + reach).above(float(low[2]) + BESIDE).reaching_below(above)
     for distance in WAYS_OUT:
         for angle in np.arange(8) * np.pi / 4:
             step = distance * np.array([np.cos(angle), np.sin(angle)])
-            if not _covered(nearby, middle + step, half):
+            clear = not _covered(nearby, middle + step, half)
+            if clear and not _covered(walls, middle + 0.5 * step, half - OVERHANG_MARGIN + 0.5 * np.abs(step)):
                 return np.asarray(step)
     return None
 

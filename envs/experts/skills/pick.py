@@ -15,6 +15,8 @@ from envs.experts.world import STRETCH_COMFORT, STRETCH_LIMIT, Pose, World
 from vla.types import FloatArray
 
 REST_YAW = math.pi / 2  # [rad] the closing axis at rest; both wrist limits are then equally far
+WRIST_CENTER = math.radians(48)  # middle of the wrist's range, seen from rest
+WRIST_MIDDLE = math.radians(15)  # turns near this one are preferred: rest, a little towards the middle
 HOVER = 0.03  # [m] above the object before going down
 ALIGNED, ALIGNED_YAW = 0.010, 0.12  # [m], [rad] aligned well enough to go down
 AT_GRASP = 0.005  # [m] near enough to close
@@ -47,10 +49,17 @@ class Pick(Phases):
     Args:
         name: of the object.
         place_cost: gives, at planning time, what grasps cost at the place where the object goes.
+        goes_to: gives that place (3,) [m].
     """
 
-    def __init__(self, name: str, place_cost: Callable[[], PlaceCost] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        place_cost: Callable[[], PlaceCost] | None = None,
+        goes_to: Callable[[], FloatArray] | None = None,
+    ) -> None:
         self.name = name
+        self._goes_to = goes_to
         self._place_cost = place_cost
         self._failed: list[tuple[FloatArray, float]] = []  # grasps in the object's frame
         self._start("reach")
@@ -169,7 +178,8 @@ class Pick(Phases):
         self._grasp = self._plan(world, pose)
         self._planned_at = pose
         if self._grasp is not None:
-            self._yaw = nearest_yaw(world, self._grasp.yaw, self._grasp.position)
+            then = self._grasp.position if self._goes_to is None else self._goes_to()
+            self._yaw = nearest_yaw(world, self._grasp.yaw, self._grasp.position, then)
         self._start("reach")
         self.hopeless = self._grasp is None
         return not self.hopeless
@@ -204,7 +214,7 @@ class Pick(Phases):
 
     def _rotation(self, world: World) -> FloatArray:
         """The hand's orientation at the grasp, or an upright one when there is none."""
-        return vertical_hand(upright_yaw(world) if self._grasp is None else self._yaw)
+        return vertical_hand(upright_yaw(world) if self._grasp is None else on_the_way(world, self._yaw))
 
 
 def upright_yaw(world: World) -> float:
@@ -213,11 +223,33 @@ def upright_yaw(world: World) -> float:
     return yaw_of(rotation) if rotation[2, 2] < UPRIGHT else REST_YAW
 
 
-def nearest_yaw(world: World, yaw: float, position: FloatArray) -> float:
-    """`yaw` [rad] or its opposite at a hand position (3,): the hand is symmetric, the wrist's range is not."""
+def nearest_yaw(world: World, yaw: float, *positions: FloatArray) -> float:
+    """`yaw` [rad] or its opposite: the hand is symmetric, the wrist's range is not.
+
+    Args:
+        world: the present state.
+        yaw: closing direction.
+        positions: (3,) [m] each; where the hand will have this direction. The worst of them decides.
+    """
+
+    def worst(candidate: float) -> float:
+        return max(abs(wrist_turn(world, candidate, position) - WRIST_MIDDLE) for position in positions)
+
+    return min((wrap(yaw), wrap(yaw + math.pi)), key=worst)
+
+
+def wrist_turn(world: World, yaw: float, position: FloatArray) -> float:
+    """[rad] how far the wrist is turned from rest, in the range that the joint has, about -115 to +210 degrees."""
     bearing = math.atan2(position[1] - world.base[1], position[0] - world.base[0])
-    preferred = REST_YAW + bearing  # the wrist joint is then where it is at rest
-    return preferred + wrap(yaw - preferred, math.pi)
+    return wrap(yaw - REST_YAW - bearing - WRIST_CENTER) + WRIST_CENTER
+
+
+def on_the_way(world: World, yaw: float) -> float:
+    """[rad] `yaw`, or a direction a quarter turn from here, so that a large turn goes the way that the wrist allows."""
+    hand = world.hand.position
+    now = upright_yaw(world)
+    turn = wrist_turn(world, yaw, hand) - wrist_turn(world, now, hand)
+    return yaw if abs(turn) < math.pi / 2 else now + math.copysign(math.pi / 2, turn)
 
 
 def stretch_cost(world: World, positions: FloatArray) -> FloatArray:

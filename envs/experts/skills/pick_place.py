@@ -20,7 +20,7 @@ class PickPlace:
 
     def __init__(self, name: str, spot: Spot, world: World) -> None:
         self._name, self._spot = name, spot
-        self._pick = Pick(name, lambda: place_cost(world, name, spot))
+        self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
         self.hopeless = False  # it cannot be gripped
 

@@ -30,6 +30,7 @@ OFF_MIDDLE_COST = 0.1  # [m] of height that a metre away from the middle is wort
 TURN_COST = 0.002  # [m] of overlap that a radian of turning is worth
 DROP_COST = 0.3  # [m] of grasp score a metre of free fall
 LOST_STEPS = 4  # steps without both contacts until the object counts as lost
+ESCAPE_LIMIT = 40  # steps to get out from under something before it is tried upwards
 STALL_STEPS = 8
 RELEASE_STEPS = 5  # steps the fingers take to open clear of the object
 RELEASE_LIMIT = 14
@@ -182,7 +183,7 @@ class Place(Phases):
         self.name, self.spot, self.lost = name, spot, False
         self._yaw = yaw
         self._start("carry")
-        self._missing = 0
+        self._missing = self._escaping = 0
         self._map: SupportMap | None = None
 
     def step(self, world: World) -> Command | None:
@@ -204,7 +205,8 @@ class Place(Phases):
             self._turn = self._rotation(world)
             return self._lower(world)
         hand = world.hand
-        step_out = way_out(world, self.name)
+        step_out = way_out(world, self.name) if self._escaping < ESCAPE_LIMIT else None
+        self._escaping += int(step_out is not None)
         if step_out is not None and np.linalg.norm(gap) > OVER + 0.05:
             return Command(hand.position + np.append(step_out, 0.0), self._rotation(world), True, 0.5)
         goal = np.append(hand.position[:2] + gap, self._height_over(world))
