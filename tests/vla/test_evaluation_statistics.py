@@ -74,3 +74,8 @@ def test_further_pairs_is_a_count_or_none(pairs):
     further = further_pairs_needed(pairs)
     assert (further is None) == (pairs.only_a == pairs.only_b)
     assert further is None or further >= 0
+
+
+def test_further_pairs_of_a_few_are_enough_for_the_exact_test():
+    # 4 of 4 against 0 of 4: p = 0.125; six discordant pairs are the fewest with p < 0.05.
+    assert further_pairs_needed(PairedCounts(0, 4, 0, 0)) == 2

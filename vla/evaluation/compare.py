@@ -69,8 +69,6 @@ class Comparison:
         undecided = f"Undecided (exact McNemar p = {self.p_value:.3g})."
         if self.further_pairs is None:
             return f"{undecided} Both solved equally many: no number of episodes would decide it at this rate."
-        if self.further_pairs == 0:
-            return f"{undecided} The difference is large enough to show soon: run some more paired episodes."
         return (
             f"{undecided} If what was seen is the truth, about {self.further_pairs} more paired episodes "
             f"would decide it (alpha {ALPHA}, power 0.8)."

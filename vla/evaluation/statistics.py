@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 QUANTILE = NormalDist().inv_cdf  # of the standard normal
+FEW = 100  # pairs, below which a normal approximation may fall short of the exact test
 
 
 def wilson(successes: int, episodes: int, level: float = 0.95) -> tuple[float, float]:
@@ -98,8 +99,9 @@ def paired_difference_interval(pairs: PairedCounts, level: float = 0.95) -> tupl
 def further_pairs_needed(pairs: PairedCounts, alpha: float = 0.05, power: float = 0.8) -> int | None:
     """How many more paired episodes would decide it, if what was seen so far is the truth.
 
-    Sample size of McNemar's test (Connor, Biometrics 43:207-211, 1987). None when A and B solved equally
-    many: then no number is large enough. 0 when there are enough already.
+    Sample size of McNemar's test (Connor, Biometrics 43:207-211, 1987), and at least as many as the exact test
+    needs to reject at the proportions seen. None when A and B solved equally many: then no number is large
+    enough. 0 when the test rejects already.
     """
     difference = abs(pairs.difference)
     if difference == 0.0:
@@ -108,7 +110,16 @@ def further_pairs_needed(pairs: PairedCounts, alpha: float = 0.05, power: float 
     z_alpha, z_power = QUANTILE(1 - alpha / 2), QUANTILE(power)
     spread = math.sqrt(max(0.0, discordance - difference**2))
     needed = ((z_alpha * math.sqrt(discordance) + z_power * spread) / difference) ** 2
-    return max(0, math.ceil(needed) - pairs.total)
+    total = max(pairs.total, math.ceil(needed))
+    while total < FEW and mcnemar_exact(_scaled(pairs, total)) >= alpha:
+        total += 1
+    return total - pairs.total
+
+
+def _scaled(pairs: PairedCounts, total: int) -> PairedCounts:
+    """The discordant counts that `total` pairs would show at the proportions seen, rounded down."""
+    only_a, only_b = pairs.only_a * total // pairs.total, pairs.only_b * total // pairs.total
+    return PairedCounts(total - only_a - only_b, only_a, only_b, 0)
 
 
 def _correlation(pairs: PairedCounts) -> float:
