@@ -88,7 +88,7 @@ class OpenDrawer(Phases):
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
-        self._tries = 0
+        self._tries = self._missing = 0
         self._start("reach")
 
     def _start(self, phase: str) -> None:
@@ -148,7 +148,7 @@ class OpenDrawer(Phases):
         left = opens * (wanted - world.joint(joint)) + OVERTRAVEL
         self._watch(left)
         if not world.gripped(handle.body) or self._since_best > STALL_STEPS:
-            self._missing = getattr(self, "_missing", 0) + 1
+            self._missing += 1
             if self._missing > 3:
                 self._missing = 0
                 self._start("reach")

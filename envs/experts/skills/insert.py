@@ -105,6 +105,7 @@ class Insert(Phases):
         self._failed: list[tuple[FloatArray, float]] = []
         self._grasp: Pose | None = None
         self._seen = Pose(np.zeros(3), np.eye(3))
+        self._missing = 0
         self._start("reach")
 
     def step(self, world: World) -> Command | None:
@@ -255,8 +256,6 @@ class Insert(Phases):
             self._failed.append((self._seen.inverse_point(self._grasp.position), 0.0))
         self._grasp = None
         self._start("reach")
-
-    _missing = 0
 
 
 def _turned(boxes: Boxes, rotation: FloatArray) -> Boxes:

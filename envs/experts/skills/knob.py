@@ -33,7 +33,7 @@ class TurnKnob(Phases):
         self._goal = goal
         self._grasp: Grasp | None = None
         self._start("reach")
-        self._tries = 0
+        self._tries = self._missing = 0
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the knob is turned and the hand away."""
@@ -118,5 +118,3 @@ class TurnKnob(Phases):
         self._tries += 1
         self._grasp = None
         self._start("reach")
-
-    _missing = 0

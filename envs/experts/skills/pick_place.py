@@ -22,13 +22,11 @@ class PickPlace:
         self._name, self._spot = name, spot
         self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
-        self.hopeless = False  # it cannot be gripped
 
     def step(self, world: World) -> Command | None:
-        """The next command; None when the object was put down, or no grasp of it exists."""
+        """The next command; None when the object was put down."""
         if self._place is None:
             command = self._pick.step(world)
-            self.hopeless = self._pick.hopeless
             if command is not None:
                 return command
             self._place = Place(self._name, self._spot, self._fitting_yaw(world))
