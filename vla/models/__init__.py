@@ -1,1 +1,1 @@
-"""Neural networks: tensors in, tensors out. No files, no images, no units of a robot."""
+"""Neural networks: tensors in, tensors out. Their checkpoints are read and written here too."""
