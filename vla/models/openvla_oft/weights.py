@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import safe_open
@@ -51,7 +52,10 @@ def safetensors_table(path: Path) -> Table:
 
 def torch_table(path: Path) -> Table:
     """The tensors of one state dict written by `torch.save`. Code in the file is never run."""
-    tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except UnpicklingError as error:
+        raise CheckpointError(f"{path}: not a plain state dict; what else it holds could run code: {error}") from error
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise CheckpointError(f"{path}: expected a state dict of tensors, got {type(tensors).__name__}")
     return {name: memory_tensor(tensor, path.name) for name, tensor in tensors.items()}
