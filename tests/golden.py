@@ -97,8 +97,8 @@ class Case:
     def lora_tensors(self) -> dict[str, Tensor]:
         return {name: t for name, t in load_file(self.folder / "model.safetensors").items() if ".lora_" in name}
 
-    def model(self) -> OpenVLAOFT:
-        return load_model(self.model_config(), self.table(), self.dtype).train(self.training)
+    def model(self, dtype: torch.dtype | None = None) -> OpenVLAOFT:
+        return load_model(self.model_config(), self.table(), dtype or self.dtype).train(self.training)
 
     def inputs(self) -> Inputs:
         ids = self.io["input_ids"].long()  # (B, T)

@@ -13,9 +13,9 @@ from vla.normalize import Normalization, Normalizer
 CASES = find_cases()
 INFERENCE = [case for case in CASES if not case.training]
 TRAINING = [case for case in CASES if case.training]
-# Largest and mean absolute difference. bf16: these random nets amplify one rounding to about 0.4 (mean 0.1), measured
-# between two attention kernels; a wrong mask or slot is ten times that.
-FLOAT32, FIFTY_STEPS, BFLOAT16 = (5e-4, 5e-4), (1e-3, 1e-3), (1.0, 0.2)
+# Largest and mean absolute difference. bf16: these random nets amplify roundings. Two attention kernels of torch differ
+# by 0.4 in actions (mean 0.1), and by 1.1 in the worst of 6000 hidden numbers; a wrong mask by 3 to 5.
+FLOAT32, FIFTY_STEPS, BFLOAT16 = (5e-4, 5e-4), (1e-3, 1e-3), (2.0, 0.2)
 
 
 def name_of(case: Case) -> str:
@@ -57,6 +57,15 @@ def test_inference(case):
         assert_near(case, rows, io["logits_lm_rows"])
     if case.head != "discrete" or case.dtype == torch.float32:  # a rounding may turn one word into another
         assert_near(case, model(inputs, io.get("noise"))[0], io["normalized_actions"])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("case", [c for c in INFERENCE if c.dtype != torch.float32], ids=name_of)
+def test_rounded_weights_in_float32_arithmetic(case):
+    if case.head != "discrete":
+        noise = case.io.get("noise")
+        actions = case.model(torch.float32)(case.inputs(), noise if noise is None else noise.float())[0]
+        assert (actions - case.io["normalized_actions"]).abs().max() <= 1.0
 
 
 @pytest.mark.parametrize("case", INFERENCE, ids=name_of)
