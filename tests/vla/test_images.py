@@ -80,6 +80,19 @@ def test_centre_crop_is_bit_exact(name):
     assert np.array_equal(centre_crop(GOLDEN[name], 0.9, 224), GOLDEN[CROPS[name]])
 
 
+@pytest.mark.parametrize("filter", [Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_another_resize_filter_is_noticed(filter):
+    decoded = GOLDEN["noise256.jpeg_decoded"]
+    other = np.asarray(Image.fromarray(decoded).resize((224, 224), filter))
+    assert difference(other, GOLDEN["noise256.resize_image_for_policy"]) > 1
+
+
+def test_accurate_jpeg_decoding_is_noticed():
+    stream = io.BytesIO()
+    Image.fromarray(GOLDEN["scene256.input"]).save(stream, "JPEG", quality=95, subsampling="4:2:0")
+    assert difference(np.asarray(Image.open(stream)), GOLDEN["scene256.jpeg_decoded"]) > 1
+
+
 def test_turned_image():
     assert (
         difference(square(GOLDEN["scene256.input"][::-1, ::-1], ImageGeometry()), GOLDEN["scene256.rot180.resize"]) <= 1

@@ -1,8 +1,14 @@
 """Checkpoints of both layouts: what is read is what was written, and what is wrong is named."""
 
 import dataclasses
+import functools
+import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,13 +18,23 @@ from tests.golden import DATA, Case
 from tests.vla.test_openvla_oft_model import CAUSAL, TINY, one_of, some_inputs, tiny_model
 from vla.embodiment import ALOHA, EMBODIMENTS, LIBERO, Embodiment
 from vla.models.openvla_oft.checkpoint import Checkpoint
-from vla.models.openvla_oft.config import HeadConfig, MaskMode
+from vla.models.openvla_oft.config import HeadConfig, MaskMode, TrunkConfig
 from vla.models.openvla_oft.folder import read_folder, write_folder
 from vla.models.openvla_oft.locate import read_checkpoint
+from vla.models.openvla_oft.random_checkpoint import write_random
 from vla.models.openvla_oft.read_official import read_official
-from vla.models.openvla_oft.weights import CheckpointError, load_model, memory_tensor
+from vla.models.openvla_oft.weights import (
+    CheckpointError,
+    StoredTensor,
+    empty_model,
+    load_model,
+    memory_tensor,
+    shapes_of,
+)
 from vla.models.openvla_oft.write_official import write_official
+from vla.training.lora import LoraSettings, add_lora, table_of
 
+ROOT = Path(__file__).parents[2]
 LIBERO_TINY = dataclasses.replace(TINY, chunk=8, action_dim=7, state_dim=8)
 TOWERS = (TINY.dino, TINY.siglip)
 
@@ -159,6 +175,51 @@ def test_loaded_model_acts_as_the_one_that_was_saved(official):
     assert torch.equal(model(one_of(inputs, 0)), tiny_model(LIBERO_TINY).bfloat16()(one_of(inputs, 0)))
 
 
+@torch.no_grad()
+def test_fine_tuned_weights_are_merged_for_upstream(tmp_path):
+    model = tiny_model(LIBERO_TINY)
+    settings = LoraSettings(rank=2, alpha=1)
+    add_lora(model, settings)
+    for name, parameter in model.named_parameters():
+        if ".lora_B." in name:
+            parameter.normal_(std=0.3)
+    tuned = dataclasses.replace(tiny_checkpoint(), table=table_of(model), lora_scale=settings.scale)
+    write_official(tuned, tmp_path / "official")
+    inputs = some_inputs(LIBERO_TINY, [6])
+    again = read_official(tmp_path / "official", towers=TOWERS).load(torch.float32)(inputs)
+    assert (again - model(inputs)).abs().max() < 1e-4
+    assert (again - tiny_model(LIBERO_TINY)(inputs)).abs().max() > 1e-2
+    film = dataclasses.replace(LIBERO_TINY, film=True)
+    with pytest.raises(CheckpointError, match="before the merge"):
+        write_official(tiny_checkpoint(film), tmp_path / "film")
+
+
+def test_loading_maps_the_weights_and_copies_nothing(tmp_path):
+    """Peak memory: anonymous memory grows by less than 15 % of the weights."""
+    wide = dataclasses.replace(TINY, trunk=TrunkConfig(width=768, depth=2, heads=4, key_value_heads=4, mlp_width=1024))
+    config = dataclasses.replace(wide, chunk=8, action_dim=7, state_dim=8)
+    table = {
+        name: StoredTensor(shape, lambda shape=shape: torch.ones(shape, dtype=torch.bfloat16), "made")
+        for name, shape in shapes_of(empty_model(config)).items()
+    }
+    write_folder(dataclasses.replace(tiny_checkpoint(), config=config, table=table), tmp_path / "ours")
+    gc.collect()
+    before = anonymous_memory()
+    model = read_folder(tmp_path / "ours").load()
+    grown = anonymous_memory() - before
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    assert weights > 100e6
+    assert grown < 0.15 * weights
+
+
+def anonymous_memory() -> int:
+    """[bytes] of this process that are not mapped from a file."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs /proc")
+    return 1024 * int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("RssAnon")))
+
+
 # --- errors --------------------------------------------------------------------------------------------------------
 
 
@@ -245,3 +306,25 @@ def test_folder_is_never_overwritten(tmp_path):
 def test_embodiments_survive_json():
     for embodiment in EMBODIMENTS.values():
         assert Embodiment.from_dict(json.loads(json.dumps(embodiment.to_dict()))) == embodiment
+
+
+def test_random_checkpoint_is_a_checkpoint(tmp_path):
+    write_random(tmp_path / "random", LIBERO_TINY, LIBERO)
+    checkpoint = read_official(tmp_path / "random", towers=TOWERS)
+    assert checkpoint.config == LIBERO_TINY
+    with torch.no_grad():
+        actions = checkpoint.load()(some_inputs(LIBERO_TINY, [6]))
+    assert actions.isfinite().all()
+
+
+def test_converting_by_command(tmp_path):
+    write_folder(tiny_checkpoint(), tmp_path / "ours")
+    command = [sys.executable, "scripts/convert_checkpoint.py", str(tmp_path / "ours"), str(tmp_path / "official")]
+    environment = {**os.environ, "PYTHONPATH": "."}
+    run = functools.partial(subprocess.run, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert run([*command, "--official"]).returncode == 0
+    back = read_official(tmp_path / "official", towers=TOWERS)
+    assert_same_weights(back.table, tiny_checkpoint().table)
+    again = run([sys.executable, "scripts/convert_checkpoint.py", str(tmp_path / "ours"), str(tmp_path / "official")])
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr

@@ -7,9 +7,11 @@ peft also meant both towers' patch convolutions and the map to words.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
@@ -53,10 +55,10 @@ def add_lora(model: OpenVLAOFT, settings: LoraSettings) -> None:
     )
     inject_adapter_in_model(config, model)
     for module in model.modules():
-        if hasattr(module, "base_layer") and isinstance(module.base_layer, nn.Module):
-            adapters = [module.lora_A["default"], module.lora_B["default"]]
-            for adapter in adapters:
-                adapter.to(module.base_layer.weight.dtype)
+        if isinstance(module, LoraLayer):
+            base: Any = module.get_base_layer()
+            for adapter in (module.lora_A, module.lora_B):
+                adapter.to(base.weight.dtype)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(".lora_" in name or ".film." in name or name.startswith(TRAINED_WHOLE))
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vla.models.heads.base import ActionHead, HeadSizes, Query
+from vla.models.openvla_oft.sequence import STOP_ID
 
 WORDS = 32000  # real words of the Llama vocabulary; ids above are padding
 BINS = 256
-STOP_ID = 2
 
 
 def encode(actions: Tensor) -> Tensor:

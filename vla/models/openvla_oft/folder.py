@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from vla.data.pixels import PixelScale
 from vla.embodiment import Embodiment
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import ModelConfig
-from vla.models.openvla_oft.shards import SHARD_BYTES, write_shards
+from vla.models.openvla_oft.shards import SHARD_BYTES, new_folder, write_shards
 from vla.models.openvla_oft.weights import CheckpointError, merge_tables, safetensors_table
 
 FORMAT = "vla-control/openvla_oft/1"
@@ -36,11 +35,12 @@ def write_folder(checkpoint: Checkpoint, folder: Path, shard_bytes: int = SHARD_
     Raises:
         FileExistsError: the folder is there already.
     """
-    if folder.exists():
-        raise FileExistsError(f"{folder}: already there; a checkpoint is never overwritten")
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "extras").mkdir(parents=True)
+    with new_folder(folder) as part:
+        _write(checkpoint, part, shard_bytes)
+
+
+def _write(checkpoint: Checkpoint, part: Path, shard_bytes: int) -> None:
+    (part / "extras").mkdir()
     for name, path in checkpoint.extras.items():
         shutil.copyfile(path, part / "extras" / name)
     (part / "statistics.json").write_text(json.dumps(checkpoint.statistics, indent=1) + "\n")
@@ -54,7 +54,6 @@ def write_folder(checkpoint: Checkpoint, folder: Path, shard_bytes: int = SHARD_
         "provenance": dict(checkpoint.provenance),
     }
     (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(part, folder)
 
 
 def read_folder(folder: Path) -> Checkpoint:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -11,6 +13,25 @@ from torch import Tensor
 from vla.models.openvla_oft.weights import Table
 
 SHARD_BYTES = 2 << 30
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a hidden folder beside it; it gets its name when the block ends without an error.
+
+    Raises:
+        FileExistsError: the folder is there already.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder}: already there; a checkpoint is never overwritten")
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_shards(folder: Path, tables: Mapping[str, Table], shard_bytes: int = SHARD_BYTES) -> dict[str, str]:

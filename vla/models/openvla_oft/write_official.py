@@ -9,21 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import TrunkConfig
 from vla.models.openvla_oft.names import COMPONENTS, component_file_name, film_file_name
-from vla.models.openvla_oft.shards import write_shards
-from vla.models.openvla_oft.weights import Table
+from vla.models.openvla_oft.shards import new_folder, write_shards
+from vla.models.openvla_oft.weights import CheckpointError, Table, lora_merged
 
 
 def write_official(checkpoint: Checkpoint, folder: Path, step: str = "latest") -> None:
-    """Write the folder; it must not exist. Tensors keep their bits, LoRA of the towers stays unmerged.
+    """Write the folder; it appears at once when all is written. Tensors keep their bits.
 
     Raises:
         FileExistsError: the folder is there already.
+        CheckpointError: upstream has no file for what this checkpoint holds.
     """
-    folder.mkdir(parents=True)
+    with new_folder(folder) as part:
+        _write(checkpoint, part, step)
+
+
+def _write(checkpoint: Checkpoint, folder: Path, step: str) -> None:
     for name, path in checkpoint.extras.items():
         shutil.copyfile(path, folder / name)
     if not (folder / "config.json").exists():
@@ -37,22 +43,30 @@ def write_official(checkpoint: Checkpoint, folder: Path, step: str = "latest") -
             named = {component_file_name(n, checkpoint.config.head.kind)[1]: t.read() for n, t in table.items()}
             torch.save(named, folder / f"{part}--{step}_checkpoint.pt")
     if checkpoint.config.film:
-        towers = {film_file_name(n): t.read() for n, t in rest.items() if n.startswith("vision_backbone.")}
-        towers = {re.sub(r"\.(lora_[AB])\.", r".\1.default.", name): tensor for name, tensor in towers.items()}
-        torch.save(towers, folder / f"vision_backbone--{step}_checkpoint.pt")
+        torch.save(_towers(rest), folder / f"vision_backbone--{step}_checkpoint.pt")
         _write_lora_config(checkpoint, folder)
-    places = write_shards(folder, {"model": plain_table(rest)})
+    places = write_shards(folder, {"model": _merged_model(rest, checkpoint.lora_scale, checkpoint.config.film)})
     _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": places})
 
 
-def plain_table(table: Table) -> Table:
-    """The model without FiLM and LoRA, as upstream builds it before it wraps the towers."""
-    added = (".film.", ".lora_A.", ".lora_B.")
-    return {
-        name.replace(".base_layer.", "."): stored
-        for name, stored in table.items()
-        if not any(word in name for word in added)
-    }
+def _towers(table: Table) -> dict[str, Tensor]:
+    """The content of a `vision_backbone--*.pt`: towers with FiLM and LoRA unmerged, under upstream's names."""
+    towers = {name: stored for name, stored in table.items() if name.startswith("vision_backbone.")}
+    if not any(".lora_A." in name for name in towers):
+        raise CheckpointError(
+            "upstream reads FiLM only together with unmerged LoRA of the towers, and this checkpoint has none; "
+            "write the one from before the merge"
+        )
+    named = {film_file_name(name): stored.read() for name, stored in towers.items()}
+    return {re.sub(r"\.(lora_[AB])\.", r".\1.default.", name): tensor for name, tensor in named.items()}
+
+
+def _merged_model(table: Table, scale: float, film: bool) -> Table:
+    """The shards' content: LoRA folded in; with FiLM not in the towers, which upstream adapts from their own file."""
+    if film:
+        apart = (".film.", ".lora_A.", ".lora_B.")
+        table = {n: t for n, t in table.items() if not (n.startswith("vision_") and any(word in n for word in apart))}
+    return lora_merged(table, scale)
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:
