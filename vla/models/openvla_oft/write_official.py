@@ -34,7 +34,9 @@ def _write(checkpoint: Checkpoint, folder: Path, step: str) -> None:
         shutil.copyfile(path, folder / name)
     if not (folder / "config.json").exists():
         _write_json(folder / "config.json", _config(checkpoint))
-    _write_json(folder / "dataset_statistics.json", dict(checkpoint.statistics))
+    statistics = folder / "dataset_statistics.json"
+    if not statistics.exists() or json.loads(statistics.read_text()) != checkpoint.statistics:
+        _write_json(statistics, dict(checkpoint.statistics))
     parts = {part: {n: t for n, t in checkpoint.table.items() if n.startswith(f"{part}.")} for part in COMPONENTS}
     rest = {n: t for n, t in checkpoint.table.items() if not n.startswith(tuple(f"{part}." for part in COMPONENTS))}
     step = _step(checkpoint, step)
