@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.vla.test_openvla_oft_checkpoints import LIBERO_TINY, tiny_checkpoint
-from tests.vla.test_openvla_oft_model import TINY, some_inputs, tiny_model
+from tests.tiny_oft import LIBERO_TINY, TINY, some_inputs, tiny_checkpoint, tiny_model
 from vla.embodiment import LIBERO
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import HeadConfig, ModelConfig

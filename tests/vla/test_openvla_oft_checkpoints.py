@@ -15,9 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.golden import DATA, Case
-from tests.vla.test_openvla_oft_model import CAUSAL, TINY, one_of, some_inputs, tiny_model
+from tests.tiny_oft import CAUSAL, LIBERO_TINY, TINY, one_of, some_inputs, tiny_checkpoint, tiny_model
 from vla.embodiment import ALOHA, EMBODIMENTS, LIBERO, Embodiment
-from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import HeadConfig, MaskMode, TrunkConfig
 from vla.models.openvla_oft.folder import read_folder, write_folder
 from vla.models.openvla_oft.locate import read_checkpoint
@@ -35,27 +34,7 @@ from vla.models.openvla_oft.write_official import write_official
 from vla.training.lora import LoraSettings, add_lora, table_of
 
 ROOT = Path(__file__).parents[2]
-LIBERO_TINY = dataclasses.replace(TINY, chunk=8, action_dim=7, state_dim=8)
 TOWERS = (TINY.dino, TINY.siglip)
-
-
-def columns(count, mask=None):
-    values = {"min": -1.0, "max": 1.0, "q01": -0.9, "q99": 0.8, "mean": 0.1, "std": 0.3}
-    filled = {name: [value] * count for name, value in values.items()}
-    return filled | ({"mask": mask} if mask else {})
-
-
-def statistics_of(embodiment: Embodiment):
-    count = len(embodiment.action)
-    return {"action": columns(count, [True] * (count - 1) + [False]), "proprio": columns(len(embodiment.state))}
-
-
-def tiny_checkpoint(config=LIBERO_TINY, embodiment=LIBERO, keys=("libero_spatial_no_noops",)):
-    model = tiny_model(config).bfloat16()
-    table = {name: memory_tensor(tensor, "memory") for name, tensor in model.state_dict().items()}
-    if config.state_dim == 0:
-        embodiment = dataclasses.replace(embodiment, state=())
-    return Checkpoint(config, embodiment, {key: statistics_of(LIBERO) for key in keys}, table)
 
 
 def assert_same_weights(first, second):

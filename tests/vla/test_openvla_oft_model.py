@@ -7,57 +7,16 @@ import pytest
 import torch
 
 from tests.golden import DATA, Case
+from tests.tiny_oft import CAUSAL, TINY, one_of, some_inputs, tiny_model
 from vla.models.heads import build_head, head_names
 from vla.models.heads.base import HeadSizes
 from vla.models.openvla_oft import language, projectors, vision
-from vla.models.openvla_oft.config import HeadConfig, MaskMode, ModelConfig, TowerConfig, TrunkConfig
-from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
+from vla.models.openvla_oft.config import HeadConfig, MaskMode, ModelConfig
+from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.names import component_file_name, component_name
 from vla.models.openvla_oft.selftest import SelfTestError, check_mask_mode
 from vla.models.openvla_oft.sequence import SequenceLayout
 from vla.models.openvla_oft.weights import empty_model, shapes_of
-
-TINY = ModelConfig(
-    chunk=3,
-    action_dim=2,
-    state_dim=4,
-    dino=TowerConfig(width=16, depth=3, heads=2, mlp_width=32, registers=2, layer_scale=True, image_size=28),
-    siglip=TowerConfig(width=24, depth=3, heads=2, mlp_width=40, attention_pool=True, image_size=28),
-    trunk=TrunkConfig(width=32, depth=2, heads=4, key_value_heads=4, mlp_width=48),
-)
-CAUSAL = dataclasses.replace(TINY, mask=MaskMode.CAUSAL, head=HeadConfig("discrete", {"parallel": False}))
-
-
-def tiny_model(config=TINY, seed=0):
-    torch.manual_seed(seed)
-    model = OpenVLAOFT(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model
-
-
-def some_inputs(config, lengths, seed=1):
-    random = torch.Generator().manual_seed(seed)
-    batch, size = len(lengths), config.dino.image_size
-    prompts = torch.randint(3, 20000, (batch, max(lengths)), generator=random)
-    return Inputs(
-        torch.randn(batch, config.images, 6, size, size, generator=random),
-        prompts,
-        torch.tensor(lengths),
-        torch.randn(batch, config.state_dim, generator=random) if config.state_dim else None,
-    )
-
-
-def one_of(inputs, index):
-    length = int(inputs.prompt_lengths[index])
-    return Inputs(
-        inputs.pixels[index : index + 1],
-        inputs.prompts[index : index + 1, :length],
-        inputs.prompt_lengths[index : index + 1],
-        None if inputs.state is None else inputs.state[index : index + 1],
-    )
-
 
 # --- the full-size model -------------------------------------------------------------------------------------------
 

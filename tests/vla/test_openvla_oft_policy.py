@@ -9,8 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from tests.vla.test_openvla_oft_checkpoints import statistics_of, tiny_checkpoint
-from tests.vla.test_openvla_oft_model import TINY
+from tests.tiny_oft import TINY, statistics_of, tiny_checkpoint
 from vla.embodiment import LIBERO, Gripper, ImageGeometry
 from vla.models.openvla_oft import language
 from vla.models.openvla_oft.config import HeadConfig, MaskMode

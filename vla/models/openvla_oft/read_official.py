@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,39 +63,75 @@ def read_official(
         CheckpointError: a file is missing, or several candidates contradict each other.
     """
     config = _json(folder / "config.json")
-    files = {part: found for part in (*COMPONENTS, "vision_backbone") if (found := _component(folder, part))}
-    parts = {part: torch_table(path) for part, path in files.items()}
-    film = parts.pop("vision_backbone", None)
-    kind = head_kind(list(parts["action_head"])) if "action_head" in parts else "discrete"
+    components = _Components.of(folder)
     statistics = _statistics(folder, config)
-    state_dim = parts["proprio_projector"]["module.fc1.weight"].shape[1] if "proprio_projector" in parts else 0
-    mask = _mask(kind, mask, bool(parts))
-    embodiment = _embodiment(embodiment, statistics, state_dim)
+    mask = _mask(components, mask)
+    embodiment = _embodiment(embodiment, statistics, components.state_dim)
     if mask is MaskMode.CAUSAL:  # the original OpenVLA: one image, one action
         embodiment = dataclasses.replace(embodiment, cameras=embodiment.cameras[:1], chunk=1)
-    scale = _lora_scale(folder, film)
-    tables = [_trunk_table(folder, base, scale), *([renamed(film, model_name)] if film else [])]
-    tables += [renamed(table, partial(component_name, part)) for part, table in parts.items()]
+    scale = _lora_scale(folder, components.film)
     return Checkpoint(
-        config=ModelConfig(
-            images=len(embodiment.cameras),
-            chunk=embodiment.chunk,
-            action_dim=len(embodiment.action),
-            state_dim=state_dim,
-            film=film is not None,
-            mask=mask,
-            head=HeadConfig(kind, {} if mask is MaskMode.BIDIRECTIONAL else {"parallel": False}),
-            dino=towers[0],
-            siglip=towers[1],
-            trunk=trunk_config(config.get("text_config", {})),
-        ),
+        config=_network(embodiment, components, mask, towers, trunk_config(config.get("text_config", {}))),
         embodiment=embodiment,
         statistics=statistics,
-        table=_without_doubles(merge_tables(tables)),
+        table=_without_doubles(merge_tables([_trunk_table(folder, base, scale), *components.renamed()])),
         lora_scale=scale,
         pixels=_pixels(folder),
         extras={path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix not in _WEIGHTS},
-        provenance={"format": "openvla-oft", "folder": folder.name, "files": [path.name for path in files.values()]},
+        provenance={"format": "openvla-oft", "folder": folder.name, "files": components.names},
+    )
+
+
+@dataclass(frozen=True)
+class _Components:
+    """The `.pt` files of a folder: head and small projectors by name, and the towers with FiLM; upstream's names."""
+
+    names: list[str]
+    tables: dict[str, Table]
+    film: Table | None
+
+    @classmethod
+    def of(cls, folder: Path) -> _Components:
+        found = {part: _one_file(folder, part) for part in (*COMPONENTS, "vision_backbone")}
+        paths = {part: path for part, path in found.items() if path is not None}
+        tables = {part: torch_table(path) for part, path in paths.items()}
+        film = tables.pop("vision_backbone", None)
+        return cls([path.name for path in paths.values()], tables, film)
+
+    @property
+    def head(self) -> str:
+        return head_kind(list(self.tables["action_head"])) if "action_head" in self.tables else "discrete"
+
+    @property
+    def state_dim(self) -> int:
+        """S, from the state projector's shape; 0 if there is none."""
+        shapes = {name.removeprefix("module."): t.shape for name, t in self.tables.get("proprio_projector", {}).items()}
+        return shapes["fc1.weight"][1] if "fc1.weight" in shapes else 0
+
+    def renamed(self) -> list[Table]:
+        """Under our names."""
+        film = [renamed(self.film, model_name)] if self.film else []
+        return film + [renamed(table, partial(component_name, part)) for part, table in self.tables.items()]
+
+
+def _network(
+    embodiment: Embodiment,
+    components: _Components,
+    mask: MaskMode,
+    towers: tuple[TowerConfig, TowerConfig],
+    trunk: TrunkConfig,
+) -> ModelConfig:
+    return ModelConfig(
+        images=len(embodiment.cameras),
+        chunk=embodiment.chunk,
+        action_dim=len(embodiment.action),
+        state_dim=components.state_dim,
+        film=components.film is not None,
+        mask=mask,
+        head=HeadConfig(components.head, {} if mask is MaskMode.BIDIRECTIONAL else {"parallel": False}),
+        dino=towers[0],
+        siglip=towers[1],
+        trunk=trunk,
     )
 
 
@@ -120,7 +157,7 @@ def _json(path: Path) -> dict[str, Any]:
     return loaded
 
 
-def _component(folder: Path, part: str) -> Path | None:
+def _one_file(folder: Path, part: str) -> Path | None:
     found = sorted(folder.glob(f"{part}--*.pt"))
     if len(found) > 1:
         raise CheckpointError(f"{folder}: expected one {part} file, got {[path.name for path in found]}; keep one step")
@@ -153,9 +190,9 @@ def _embodiment(given: Embodiment | None, statistics: dict[str, Any], state_dim:
     return chosen if state_dim else dataclasses.replace(chosen, state=())
 
 
-def _mask(kind: str, asked: MaskMode | None, fine_tuned: bool) -> MaskMode:
-    """The mask of training: with a head or a projector it is OFT; else it must be told."""
-    known = MaskMode.BIDIRECTIONAL if kind != "discrete" or fine_tuned else None
+def _mask(components: _Components, asked: MaskMode | None) -> MaskMode:
+    """The mask of training: with any file of OFT's it is OFT's; else it must be told."""
+    known = MaskMode.BIDIRECTIONAL if components.names else None
     if known is None and asked is None:
         raise CheckpointError(
             "mask: a checkpoint without an action head is either the original OpenVLA (policy.mask=causal) "
