@@ -19,7 +19,7 @@ from vla.models.openvla_oft.config import HeadConfig
 from vla.models.openvla_oft.locate import read_checkpoint
 from vla.models.openvla_oft.model import Inputs
 from vla.models.openvla_oft.selftest import check_mask_mode
-from vla.models.openvla_oft.sequence import PAD_ID
+from vla.models.openvla_oft.sequence import pad_prompts
 from vla.normalize import Normalizer, choose_statistics
 from vla.policies.gripper import to_robot
 from vla.policies.prompt import Prompt
@@ -99,9 +99,7 @@ class OpenVLAOFTPolicy:
         ]
 
     def _inputs(self, observations: Sequence[Observation]) -> Inputs:
-        prompts = [self._prompt(observation.instruction) for observation in observations]
-        longest = max(map(len, prompts))
-        padded = [[*ids, *[PAD_ID] * (longest - len(ids))] for ids in prompts]
+        ids, lengths = pad_prompts([self._prompt(observation.instruction) for observation in observations])
         pixels = np.stack([self._pixels(observation) for observation in observations])  # (B, N, 6, H, W)
         state = None
         if self._state_scale is not None:
@@ -109,8 +107,8 @@ class OpenVLAOFTPolicy:
             state = torch.as_tensor(np.stack(normalised), device=self._device)  # (B, S)
         return Inputs(
             torch.as_tensor(pixels, device=self._device),
-            torch.as_tensor(padded, device=self._device),
-            torch.as_tensor([len(ids) for ids in prompts], device=self._device),
+            ids.to(self._device),
+            lengths.to(self._device),
             state,
         )
 

@@ -18,7 +18,7 @@ from vla.data.augmentation import Augmentation
 from vla.data.pixels import Pixels, PixelScale, square
 from vla.embodiment import Embodiment
 from vla.models.openvla_oft.model import Inputs
-from vla.models.openvla_oft.sequence import PAD_ID
+from vla.models.openvla_oft.sequence import pad_prompts
 from vla.normalize import Normalizer
 from vla.training.finetune import Batch
 from vla.types import FloatArray, Image
@@ -77,8 +77,7 @@ class Batcher:
         chunk = self._embodiment.chunk
         if wrong := [len(moment.actions) for moment in moments if len(moment.actions) != chunk]:
             raise ValueError(f"training batch: expected {chunk} actions a moment, got {wrong[0]}")
-        prompts = [self._prompt(moment.instruction) for moment in moments]
-        longest = max(map(len, prompts))
+        ids, lengths = pad_prompts([self._prompt(moment.instruction) for moment in moments])
         actions = np.stack([self._actions.normalize(moment.actions, zero_constant=True) for moment in moments])
         state = None
         if self._state is not None:
@@ -86,8 +85,8 @@ class Batcher:
             state = torch.as_tensor(np.stack(rows), dtype=torch.float32)  # (B, S)
         inputs = Inputs(
             torch.as_tensor(np.stack([self._images(moment, random) for moment in moments])),  # (B, N, 6, H, W)
-            torch.tensor([[*ids, *[PAD_ID] * (longest - len(ids))] for ids in prompts]),
-            torch.tensor([len(ids) for ids in prompts]),
+            ids,
+            lengths,
             state,
         )
         return inputs, torch.as_tensor(actions, dtype=torch.float32)

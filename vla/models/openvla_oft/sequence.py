@@ -10,6 +10,7 @@ Source: openvla-oft 213c5ff, modeling_prismatic.py `_prepare_input_for_action_pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,13 @@ BOS_ID = 1
 STOP_ID = 2
 EMPTY_ID = 29871  # "▁", the last token of every prompt
 PAD_ID = 32000
+
+
+def pad_prompts(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Prompts of different lengths as one tensor: ids (B, T), padded on the right, and their lengths (B,)."""
+    longest = max(map(len, prompts))
+    ids = [[*prompt, *[PAD_ID] * (longest - len(prompt))] for prompt in prompts]
+    return torch.tensor(ids), torch.tensor([len(prompt) for prompt in prompts])
 
 
 @dataclass(frozen=True)
