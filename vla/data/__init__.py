@@ -1,0 +1,1 @@
+"""Data: images on their way to a network, training sets."""

@@ -1,0 +1,118 @@
+"""The embodiment: what a robot is, as data. It is saved inside every checkpoint; no module guesses sizes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from vla.normalize import Normalization
+
+
+class Gripper(StrEnum):
+    """How the last number of an action means open and close, for the data and for the robot."""
+
+    SAME = "same"  # the robot takes what the data holds
+    LIBERO = "libero"  # data: 0 close, 1 open; robot: +1 close, -1 open
+
+
+@dataclass(frozen=True)
+class ImageGeometry:
+    """How a camera image becomes the network's square.
+
+    Attributes:
+        size: [px] edge of the network's image.
+        jpeg: whether a JPEG round trip comes first, as in the training data.
+        first_size: [px] edge to which the image is squeezed before that (ALOHA), or None.
+        crop_area: part of the area that the centre crop keeps; 1: no crop.
+    """
+
+    size: int = 224
+    jpeg: bool = True
+    first_size: int | None = None
+    crop_area: float = 0.9
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """Cameras, state, action, rate, and how they are normalised.
+
+    Attributes:
+        cameras: names in the order in which the network sees them.
+        state: one name an entry, unit in brackets; empty if the policy gets no state.
+        action: one name an entry, unit in brackets.
+        chunk: K, actions planned at once.
+        hz: [1/s] control rate.
+    """
+
+    name: str
+    cameras: tuple[str, ...]
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    chunk: int
+    hz: float
+    normalization: Normalization = Normalization.BOUNDS_Q99
+    gripper: Gripper = Gripper.SAME
+    images: ImageGeometry = field(default_factory=ImageGeometry)
+
+    def __post_init__(self) -> None:
+        if not self.cameras or not self.action or self.chunk < 1 or self.hz <= 0:
+            raise ValueError(
+                f"embodiment {self.name!r}: expected at least one camera and action, chunk >= 1 and hz > 0, "
+                f"got {self.cameras}, {len(self.action)} actions, chunk {self.chunk}, hz {self.hz}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values only."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Embodiment:
+        """Inverse of `to_dict`; lists become tuples."""
+        converted = {
+            "cameras": tuple(values["cameras"]),
+            "state": tuple(values["state"]),
+            "action": tuple(values["action"]),
+            "normalization": Normalization(values["normalization"]),
+            "gripper": Gripper(values["gripper"]),
+            "images": ImageGeometry(**values["images"]),
+        }
+        return cls(**{**values, **converted})
+
+
+_AXES = ("x", "y", "z")
+_ARMS = ("left", "right")
+_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate")
+_ALOHA_JOINTS = tuple(
+    name for arm in _ARMS for name in (*(f"{arm}_{joint} [rad]" for joint in _JOINTS), f"{arm}_gripper [open]")
+)
+
+LIBERO = Embodiment(
+    name="libero",
+    cameras=("agentview", "wrist"),
+    state=(*(f"eef_{a} [m]" for a in _AXES), *(f"eef_rot_{a} [rad]" for a in _AXES), "finger_0 [m]", "finger_1 [m]"),
+    action=(*(f"{a} [0.05 m]" for a in _AXES), *(f"rot_{a} [0.5 rad]" for a in _AXES), "gripper"),
+    chunk=8,
+    hz=20.0,
+    gripper=Gripper.LIBERO,
+)
+ALOHA = Embodiment(
+    name="aloha",
+    cameras=("high", "left_wrist", "right_wrist"),
+    state=_ALOHA_JOINTS,
+    action=_ALOHA_JOINTS,
+    chunk=25,
+    hz=25.0,
+    normalization=Normalization.BOUNDS,
+    images=ImageGeometry(first_size=256),
+)
+BRIDGE = Embodiment(
+    name="bridge",
+    cameras=("primary",),
+    state=(*(f"eef_{a} [m]" for a in _AXES), *(f"eef_rot_{a} [rad]" for a in _AXES), "gripper [open]"),
+    action=(*(f"{a} [m]" for a in _AXES), *(f"rot_{a} [rad]" for a in _AXES), "gripper [open]"),
+    chunk=5,
+    hz=5.0,
+)
+EMBODIMENTS = {embodiment.name: embodiment for embodiment in (LIBERO, ALOHA, BRIDGE)}

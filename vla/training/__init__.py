@@ -1,0 +1,1 @@
+"""Training: fine-tuning of large policies with few trained weights."""
