@@ -1,4 +1,9 @@
 import json
+import os
+
+# Before torch is imported: with tiny networks, threads that wait for each other cost a hundred times the work,
+# and more when another process runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
