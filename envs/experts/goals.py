@@ -63,6 +63,8 @@ def _read(state: list[str], world: World) -> Goal:
             raise UnknownGoal(f"{world.task_name}: {goal}: no object or region '{goal.place}'")
     elif not world.joints_of(goal.subject):
         raise UnknownGoal(f"{world.task_name}: {goal}: '{goal.subject}' has no joint")
+    elif goal.predicate == "open" and world.is_hinge(world.joints_of(goal.subject)[0]):
+        raise UnknownGoal(f"{world.task_name}: no skill for {goal}: '{goal.subject}' is a hinged door")
     return goal
 
 
