@@ -18,7 +18,7 @@ eval: setup
 	$(RUN) scripts/eval.py $(ARGS)
 
 test: setup
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup
 	.venv/bin/ruff check .
