@@ -1,4 +1,4 @@
-"""One episode from a plan to a row. Lives in a worker; owns one environment at a time (2.5 GB each)."""
+"""One episode from a plan to a row. Lives in a worker; owns one environment at a time (about 2 GiB each)."""
 
 from __future__ import annotations
 
