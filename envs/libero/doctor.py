@@ -34,9 +34,7 @@ def check_machine(suites: Sequence[str]) -> int:
 
     _say("python", sys.version.split()[0])
     _say("cores", str(len(os.sched_getaffinity(0))))
-    _say(
-        "memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB; about 2 GiB a worker"
-    )
+    _say("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB; about 2 GiB a worker")
     _say("disk", f"{shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free here")
     for backend in BACKENDS:
         _say(f"MUJOCO_GL={backend}", _try_backend(backend))
