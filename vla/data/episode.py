@@ -17,7 +17,7 @@ STATE, ACTION = "observation.state", "action"  # every episode has these two col
 IMAGES = "observation.images."  # prefix of a camera's feature name in a dataset
 INDICES = ("timestamp", "frame_index", "episode_index", "index", "task_index")  # columns that the writer adds
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-_KINDS = {"b": "bool", "i": "integer", "u": "unsigned integer", "f": "float32 or float64", "U": "text"}
+_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float32", "float64")
 
 Column = npt.NDArray[Any]  # (T, ...) bool, integer, float32, float64 or text
 
@@ -99,13 +99,9 @@ def _check_name(name: str) -> None:
 
 def _check_column(name: str, column: Column, length: int) -> None:
     where = f"columns[{name!r}]"
-    if (
-        not isinstance(column, np.ndarray)
-        or column.dtype.kind not in _KINDS
-        or column.dtype.itemsize == 2 * (column.dtype.kind == "f")
-    ):
-        got = column.dtype if isinstance(column, np.ndarray) else type(column).__name__
-        raise EpisodeError(f"{where}: expected an array of {', '.join(_KINDS.values())}, got {got}")
+    got = column.dtype if isinstance(column, np.ndarray) else type(column).__name__
+    if not isinstance(column, np.ndarray) or (column.dtype.name not in _DTYPES and column.dtype.kind != "U"):
+        raise EpisodeError(f"{where}: expected an array of text or of {', '.join(_DTYPES)}, got {got}")
     if column.ndim < 1 or len(column) != length or length < 1 or 0 in column.shape:
         raise EpisodeError(f"{where}: expected shape ({length}, ...) with no empty axis, got {column.shape}")
     if column.shape[1:] == (1,) or (column.dtype.kind == "U" and column.ndim != 1):
