@@ -72,6 +72,11 @@ class OpenVLAOFTPolicy:
         self._model = found.load(DTYPES[dtype]).to(self._device).requires_grad_(False)
         check_mask_mode(self._model)
 
+    @property
+    def weight_bytes(self) -> int:
+        """[bytes] of the weights in the type they are used in."""
+        return sum(parameter.nbytes for parameter in self._model.parameters())
+
     def reset(self) -> None:
         """Nothing to forget: the answer depends on the observation alone."""
 
