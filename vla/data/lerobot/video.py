@@ -1,0 +1,90 @@
+"""Camera frames as H.264: every decoder reads it, any single frame is two frames away, and a frame costs half a ms.
+
+Measured on real LIBERO frames of 256 x 256, one thread: `ultrafast`, crf 17, a key frame every second frame encodes in
+0.5 ms with a mean error of 1.7 of 255; slower presets cost two to three times as much and make files a third smaller.
+Most of the error is the halved colour resolution of yuv420p (1.4 alone).
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vla.data.lerobot.errors import DatasetError
+from vla.types import Image
+
+OPTIONS = {"preset": "ultrafast", "crf": "17", "g": "2", "bf": "0"}  # no B-frames: decoding order is time order
+
+
+def encode(frames: Image, fps: int) -> bytes:
+    """(T, H, W, 3) uint8 -> an mp4 file whose frame t lies at t / fps seconds."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options=OPTIONS)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1
+        for number, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            picture.pts = number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def count_frames(path: Path) -> tuple[int, float]:
+    """Number of frames and [1/s] rate that the file's index tells; nothing is decoded.
+
+    Raises:
+        DatasetError: not a video.
+    """
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return stream.frames, float(stream.average_rate or 0)
+    except (av.FFmpegError, IndexError) as error:
+        raise DatasetError(f"{path}: not a video ({error}). Restore the file, or record the episode anew.") from error
+
+
+def decode(path: Path, first: int, length: int, fps: int, shape: tuple[int, ...]) -> Image:
+    """Frames `first` to `first + length` of a file: (T, H, W, 3) uint8.
+
+    Raises:
+        DatasetError: a frame is missing, broken, of another size, or not where fps says.
+    """
+    frames = np.empty((length, *shape), np.uint8)
+    found = 0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+            if first:
+                container.seek(round(first / fps / stream.time_base), stream=stream)
+            for picture in container.decode(stream):
+                if found == length:
+                    break
+                number = float(picture.pts * stream.time_base) * fps
+                if number < first - 0.5:
+                    continue  # a seek lands on the key frame before
+                if abs(number - (first + found)) > 0.01:
+                    raise DatasetError(
+                        f"{path}: expected frame {first + found} at {(first + found) / fps:.4f} s ({fps} frames a "
+                        f"second), got one at {number / fps:.4f} s. The fps of info.json and of the video differ; "
+                        "restore the file, or record the episode anew."
+                    )
+                pixels = picture.to_ndarray(format="rgb24")
+                if pixels.shape != shape:
+                    raise DatasetError(f"{path}: expected frames of {shape} as in info.json, got {pixels.shape}.")
+                frames[found] = pixels
+                found += 1
+    except (av.FFmpegError, IndexError) as error:
+        raise DatasetError(f"{path}: not a video ({error}). Restore the file, or record the episode anew.") from error
+    if found != length:
+        raise DatasetError(
+            f"{path}: expected {length} frames from frame {first} on, as in the episode's table, got {found}. "
+            "Restore the file, or record the episode anew."
+        )
+    return frames
