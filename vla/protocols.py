@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from vla.types import ActionChunk, Episode, FloatArray, Observation, Step, TaskSpec
+from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Step, TaskSpec
 
 
 class SafetyStop(RuntimeError):
@@ -40,6 +40,28 @@ class BatchedPolicy(Policy, Protocol):
 
 
 @runtime_checkable
+class PrefixPolicy(Policy, Protocol):
+    """A policy that can plan on from the chunk that is running, as real-time chunking needs it.
+
+    Attributes:
+        accepts_prefix: whether this one can, with the model it holds.
+    """
+
+    accepts_prefix: bool
+
+    def infer_after(self, observation: Observation, prefix: FloatArray, frozen: int) -> ActionChunk:
+        """Plan the next actions as a continuation.
+
+        Args:
+            observation: what is seen now.
+            prefix: (P, A) what is left of the running chunk, in env units; its first action belongs to this tick,
+                like the first one of the answer.
+            frozen: so many of them, 0 to P, are executed before the answer can be used. The answer begins with
+                exactly these; the others are wishes.
+        """
+
+
+@runtime_checkable
 class PrivilegedPolicy(Policy, Protocol):
     """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only."""
 
@@ -53,8 +75,8 @@ class Inference(Protocol):
     policy_calls: int
     policy_s: float
 
-    def reset(self) -> None:
-        """Start a new episode: empty queue, counters at zero."""
+    def reset(self, spec: ActionSpec) -> None:
+        """Start a new episode on a robot that takes actions by `spec`: empty queue, counters at zero."""
 
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action for this tick; asks the policy when it must."""

@@ -81,7 +81,7 @@ class ActionSpec:
 
     Attributes:
         kind: `joint_position` (absolute) or `eef_delta` (a motion relative to now).
-        names: one name an entry, unit in brackets.
+        names: one name an entry, unit in brackets. An entry with `gripper` in its name is a gripper.
         low, high: (A,) limits.
         max_step: (A,) the largest allowed change between two ticks at `hz`; inf where there is no limit.
         hz: [1/s] control rate.
@@ -100,9 +100,28 @@ class ActionSpec:
             if np.shape(getattr(self, name)) != shape:
                 raise ValueError(f"ActionSpec.{name}: expected shape {shape}, got {np.shape(getattr(self, name))}")
 
-    def hold(self, last: FloatArray) -> FloatArray:
-        """The action that keeps the robot where it is: repeat a position, zero a delta. (A,) -> (A,)."""
-        return last.copy() if self.kind == "joint_position" else np.zeros_like(last)
+    @property
+    def gripper(self) -> npt.NDArray[np.bool_]:
+        """(A,) which entries command a gripper; they are kept when the robot holds, and never blended."""
+        return np.array(["gripper" in name for name in self.names])
+
+    def hold(self, last: FloatArray | None) -> FloatArray:
+        """The action that keeps the robot where it is: repeat a position, zero a delta but for the gripper.
+
+        Args:
+            last: (A,) the action before; None if there was none (a delta's gripper then gets 0, no command).
+
+        Returns:
+            (A,).
+
+        Raises:
+            ValueError: there is no position to repeat.
+        """
+        if last is None:
+            if self.kind == "joint_position":
+                raise ValueError("ActionSpec.hold: expected the last position, got None; there is nothing to repeat")
+            return np.zeros(len(self.names))
+        return last.copy() if self.kind == "joint_position" else np.where(self.gripper, last, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,7 +57,7 @@ def episode(policy, task=0, max_steps=40, **arguments):
 def test_a_chunk_is_executed_from_its_start_and_to_its_end():
     policy = Counting()
     inference = OpenLoop(policy)
-    inference.reset()
+    inference.reset(SPEC)
     actions = [inference.next_action(seen()).tolist() for _ in range(5)]
     assert actions == [[1, 0], [1, 1], [1, 2], [1, 3], [2, 0]]
     assert (inference.policy_calls, policy.calls) == (2, 2)
@@ -65,13 +65,13 @@ def test_a_chunk_is_executed_from_its_start_and_to_its_end():
 
 def test_fewer_executed_actions_are_the_first_ones():
     inference = OpenLoop(Counting(), execute=2)
-    inference.reset()
+    inference.reset(SPEC)
     assert [inference.next_action(seen()).tolist() for _ in range(4)] == [[1, 0], [1, 1], [2, 0], [2, 1]]
 
 
 def test_a_chunk_planned_for_other_words_is_dropped():
     inference = OpenLoop(Counting())
-    inference.reset()
+    inference.reset(SPEC)
     inference.next_action(seen("left"))
     assert inference.next_action(seen("right")).tolist() == [2, 0]
     assert inference.next_action(seen("right")).tolist() == [2, 1]
@@ -80,9 +80,9 @@ def test_a_chunk_planned_for_other_words_is_dropped():
 def test_reset_forgets_the_queue_and_the_counters():
     policy = Counting()
     inference = OpenLoop(policy)
-    inference.reset()
+    inference.reset(SPEC)
     inference.next_action(seen())
-    inference.reset()
+    inference.reset(SPEC)
     assert (inference.policy_calls, inference.policy_s, policy.resets) == (0, 0.0, 2)
     assert inference.next_action(seen()).tolist() == [2, 0]
 

@@ -7,6 +7,7 @@ import random
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from vla.evaluation.config import build
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import EVALUATOR_KEYS, EpisodeKey, Plan
 from vla.evaluation.video import VideoRecorder
-from vla.protocols import Policy, Subscriber
+from vla.protocols import Policy, PrefixPolicy, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
-from vla.types import ActionChunk, Episode, Observation, Outcome, Step
+from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
 
 Env = gymnasium.Env[Any, Any]
 
@@ -50,11 +51,12 @@ class EpisodeRunner:
             env = self._env_for(key.task_id)
             seed_generators(self._plan.episode_seed(key))
             policy = _RenderingApart(self._policy, env)
+            spec: ActionSpec = env.unwrapped.action_spec  # type: ignore[attr-defined]
             subscribers: list[Subscriber] = [last]
             if self._plan.settings.videos == "all":
                 recorder = VideoRecorder(
                     self._folder / "videos" / video_stem(key),
-                    hz=env.unwrapped.action_spec.hz,  # type: ignore[attr-defined]
+                    hz=spec.hz,
                     stride=self._plan.settings.video_stride,
                     drifted=self._drifted,
                 )
@@ -62,7 +64,7 @@ class EpisodeRunner:
             episode = run_episode(
                 env,
                 build(self._plan.config["runtime"], "runtime")(policy),
-                LimitFilter(env.unwrapped.action_spec),  # type: ignore[attr-defined]
+                LimitFilter(spec),
                 subscribers,
                 trial=key.trial,
                 max_steps=self._plan.tasks[key.task_id].max_steps,
@@ -171,8 +173,18 @@ class _RenderingApart:
     def reset(self) -> None:
         self._policy.reset()
 
+    @property
+    def accepts_prefix(self) -> bool:
+        return isinstance(self._policy, PrefixPolicy) and self._policy.accepts_prefix
+
     def infer(self, observation: Observation) -> ActionChunk:
+        return self._timed(self._policy.infer, observation)
+
+    def infer_after(self, observation: Observation, prefix: FloatArray, frozen: int) -> ActionChunk:
+        return self._timed(self._policy.infer_after, observation, prefix, frozen)  # type: ignore[attr-defined]
+
+    def _timed(self, ask: Callable[..., ActionChunk], *arguments: Any) -> ActionChunk:
         before = self._env.timing["render"]
-        chunk = self._policy.infer(observation)
+        chunk = ask(*arguments)
         self.render_s += self._env.timing["render"] - before
         return chunk

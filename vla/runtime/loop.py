@@ -41,7 +41,7 @@ def run_episode(
     observation: Observation | None = None
     try:
         raw, info = env.reset(options={"trial": trial})
-        inference.reset()
+        inference.reset(unwrapped.action_spec)
         observation = _observe(raw, info)
         safety.reset()
         for subscriber in subscribers:
