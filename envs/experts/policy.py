@@ -45,11 +45,12 @@ class LiberoExpert:
         """
         self._env = env
         self._world = World(env)
-        self._goals = read_goals(self._world)
         self.reset()
 
     def reset(self) -> None:
-        """Forget every plan; the next action starts from what is there."""
+        """Forget every plan and read the goal again; the next action starts from what is there."""
+        if self._world is not None:
+            self._goals = read_goals(self._world)
         self._servo.reset()
         self._skill = None
 

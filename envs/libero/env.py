@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import time
@@ -14,8 +15,10 @@ from gymnasium import spaces
 
 from envs.libero import rendering
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
+from envs.libero.projection import CameraPose, camera_pose
 from envs.libero.shuffle import Shuffler
 from envs.libero.suites import Suite, load_suite
+from envs.libero.training_scenes import TRAINING_SEEDS, TrainingScenes
 from vla.types import ActionSpec, FloatArray, Image
 
 HZ = 20.0  # [1/s] control rate of the benchmark
@@ -48,7 +51,8 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: [px].
         cameras: from `agentview`, `wrist`.
         render: `full`, or `lod` for simplified meshes.
-        scene: `official` initial states, or `shuffled` (see `envs.libero.shuffle`).
+        scene: `official` initial states, `shuffled` (see `envs.libero.shuffle`), or `training`, where a trial is the
+            seed of a random scene that is never one of the others (see `envs.libero.training_scenes`).
 
     Raises:
         ValueError: unknown suite, task, camera, profile or scene.
@@ -64,7 +68,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: int = 256,
         cameras: Sequence[str] = ("agentview", "wrist"),
         render: Literal["full", "lod"] = "full",
-        scene: Literal["official", "shuffled"] = "official",
+        scene: Literal["official", "shuffled", "training"] = "official",
         render_mode: str | None = "rgb_array",
     ) -> None:
         tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
@@ -95,6 +99,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         if scene == "shuffled":
             self.scene.reset(0)
             self._shuffler = Shuffler(self.scene.upstream, self.task)
+        self._training = TrainingScenes(self.scene, self.task) if scene == "training" else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -114,9 +119,14 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
             )
         self.timing = {"sim": 0.0, "render": 0.0}
         started = time.perf_counter()
-        self.scene.reset(trial)
         self._steps = 0
-        self._arrange(trial)
+        if self._training is None:
+            self.scene.reset(trial)
+            self._arrange(trial, self._shuffler)
+        else:
+            self.task = self._training.start(trial)
+            self._arrange(trial, self._training.shuffler(trial))
+        self._nearest_m = self.scene.nearest_official_m()
         success = self.scene.is_success()
         self.timing["sim"] += time.perf_counter() - started
         return self._observation(), self._info(success)
@@ -145,6 +155,18 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         """(1 + nq + nv,) float64: the simulator's flattened state, [time, qpos, qvel]."""
         return self.scene.flat_state()
 
+    @property
+    def nearest_official_m(self) -> float:
+        """[m] how far this episode's first scene is from the nearest official one; 0 for official scenes.
+
+        The distance of two scenes is that of the object that lies farthest from its other place, seen from above.
+        """
+        return self._nearest_m
+
+    def camera_poses(self) -> dict[str, CameraPose]:
+        """Where each camera is now; with it points of the world are found in its image."""
+        return {name: camera_pose(self.scene.model, self.scene.data, rendering.CAMERAS[name]) for name in self.cameras}
+
     def render(self) -> Image:
         """(H, W, 3) uint8: the first camera at the moment of the last observation."""
         return self._draw(self._seen, self.cameras[0] if self.cameras else "agentview")
@@ -155,15 +177,15 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
             self._renderer.close()
             self._renderer = None
 
-    def _arrange(self, trial: int) -> None:
-        """Let the official scene settle; then, if asked for, shuffle what stands and let that settle."""
+    def _arrange(self, trial: int, shuffler: Shuffler | None) -> None:
+        """Let the scene settle; then, if asked for, shuffle what stands and let that settle."""
         self._settle()
-        if self._shuffler is None:
+        if shuffler is None:
             return
-        for candidate in self._shuffler.candidates(trial, self.scene.flat_state()):
+        for candidate in shuffler.candidates(trial, self.scene.flat_state()):
             self.scene.set_state(candidate)
             self._settle()
-            if self._shuffler.is_settled(candidate):
+            if shuffler.is_settled(candidate):
                 return
 
     def _settle(self) -> None:
@@ -208,12 +230,17 @@ def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: 
         ValueError: an impossible setting; the message names the key and the nearest valid value.
     """
     _check_choice("env.render", render, ("full", "lod"))
-    _check_choice("env.scene", scene, ("official", "shuffled"))
+    _check_choice("env.scene", scene, ("official", "shuffled", "training"))
     for camera in cameras:
         _check_choice("env.cameras", camera, tuple(rendering.CAMERAS))
     if image_size < 1:
         raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
-    return load_suite(suite)
+    loaded = load_suite(suite)
+    if scene != "training":
+        return loaded
+    return dataclasses.replace(
+        loaded, tasks=tuple(dataclasses.replace(task, trials=TRAINING_SEEDS) for task in loaded.tasks)
+    )
 
 
 def _check_choice(key: str, value: str, known: tuple[str, ...]) -> None:

@@ -27,6 +27,7 @@ from envs.libero.suites import LiberoTask, quiet_imports
 from vla.types import FloatArray
 
 _log = logging.getLogger(__name__)
+MAX_PLACEMENTS = 50  # draws of LIBERO's samplers before a training scene is given up
 PROTOCOL_SEED = 0  # env.seed(0): openvla-oft e4287e9, experiments/robot/libero/libero_utils.py
 
 
@@ -62,10 +63,30 @@ class Scene:
         resets, generator = self._generators[trial]
         with _numpy_generator(generator):
             self._reset_scene(resets)
+        self._begin(self.init_states[trial])
+
+    def randomize(self, seed: int) -> None:
+        """Put the simulator in a scene that LIBERO's own samplers draw, which is no trial of the benchmark.
+
+        Raises:
+            RuntimeError: none of 50 draws is free of collisions.
+        """
+        with _numpy_generator(np.random.RandomState(seed).get_state()):
+            for _ in range(MAX_PLACEMENTS):
+                with contextlib.suppress(self._randomization_error):
+                    self._reset_scene(1)
+                    break
+            else:
+                raise RuntimeError(f"seed {seed}: none of {MAX_PLACEMENTS} placements is free of collisions; take another")
+        self.upstream.sim.forward()
+        self._begin(self.flat_state())
+
+    def _begin(self, state: FloatArray) -> None:
+        """Start an episode from (1 + nq + nv,) in the scene that was just reset."""
         upstream = self.upstream
         upstream.sim.forward()
         upstream.visualize(dict.fromkeys(upstream._visualizations, False))
-        self.set_state(self.init_states[trial])
+        self.set_state(state)
         upstream._post_process()
         self.controller.reset(upstream.robots[0].controller)
 
@@ -77,6 +98,14 @@ class Scene:
     def flat_state(self) -> FloatArray:
         """(1 + nq + nv,) float64: [time, qpos, qvel]."""
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
+
+    def nearest_official_m(self) -> float:
+        """[m] distance to the nearest official initial state: of the object farthest from its place there, from above."""
+        kinds, addresses = self.model.jnt_type, self.model.jnt_qposadr
+        free = addresses[kinds == 0]  # mjJNT_FREE: position (3), quaternion (4)
+        columns = np.stack([free, free + 1], axis=1)  # (objects, 2)
+        gaps = self.init_states[:, 1 + columns] - self.data.qpos[columns]  # (trials, objects, 2)
+        return float(np.linalg.norm(gaps, axis=2).max(axis=1).min())
 
     def is_success(self) -> bool:
         """Whether every goal predicate holds; kinematics are those of the last substep, as in the stock loop."""

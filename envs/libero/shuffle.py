@@ -26,14 +26,27 @@ import numpy as np
 from envs.libero.suites import LiberoTask
 from vla.types import FloatArray
 
-TRADE_JITTER_M = 0.03  # [m] each way, around the place an object was given
-GROUP_SHIFT_M = 0.02  # [m] each way, for related objects and large containers
 LARGE_HALF_WIDTH_M = 0.075  # [m] from which an object only gets jitter: the basket, not the plate
 SETTLED_DRIFT_M = 0.03  # [m] an object that moves farther while settling was placed badly
 SETTLED_TILT = 0.98  # cosine between an object's axis before and after settling
 MAX_CANDIDATES = 400
 _RELATION = re.compile(r"\b(between|next to|from|left|right|front|back|center)\b")
 _CLAUSE = re.compile(r"\band (?=put|place|close|push)")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far a shuffle moves things, [m] each way.
+
+    Attributes:
+        trade_m: around the place an object was given.
+        group_m: for related objects and large containers.
+        salt: distinguishes draws for one use from those for another; evaluation has none.
+    """
+
+    trade_m: float = 0.03
+    group_m: float = 0.02
+    salt: tuple[int, ...] = ()
 
 
 class ShuffleFailed(RuntimeError):
@@ -56,10 +69,11 @@ class Shuffler:
     Args:
         upstream: LIBERO's environment, just reset to any official trial.
         task: whose words must stay true.
+        spread: how far things move.
     """
 
-    def __init__(self, upstream: Any, task: LiberoTask) -> None:
-        self._upstream, self._task = upstream, task
+    def __init__(self, upstream: Any, task: LiberoTask, spread: Spread | None = None) -> None:
+        self._upstream, self._task, self._spread = upstream, task, spread or Spread()
         self._model, self._data = upstream.sim.model._model, upstream.sim.data._data
         initial = [tuple(fact) for fact in upstream.parsed_problem["initial_state"]]
         regions = upstream.parsed_problem["regions"]
@@ -75,14 +89,14 @@ class Shuffler:
         """Arrangements of trial `trial` in which nothing touches that did not touch before.
 
         Args:
-            trial: official trial that `state` belongs to.
+            trial: seeds the draws, together with the task's name and the spread's salt.
             state: (1 + nq + nv,) its settled state, which the simulation currently has.
 
         Raises:
             ShuffleFailed: after `MAX_CANDIDATES` draws.
         """
         name = zlib.crc32(f"{self._task.suite}/{self._task.name}".encode())
-        generator = np.random.default_rng([name, trial])
+        generator = np.random.default_rng([name, *self._spread.salt, trial])
         allowed = self._touching()
         for _ in range(MAX_CANDIDATES):
             candidate = self._draw(generator, state)
@@ -108,22 +122,23 @@ class Shuffler:
     def _draw(self, generator: np.random.Generator, state: FloatArray) -> FloatArray:
         """One arrangement, not yet checked: (1 + nq + nv,)."""
         shuffled = state.copy()
+        trade_m, group_m = self._spread.trade_m, self._spread.group_m
         traders = [
             movable
             for movable in self._movables
             if movable.name not in self._related and movable.half_width_m < LARGE_HALF_WIDTH_M
         ]
         order = generator.permutation(len(traders))
-        group_shift = generator.uniform(-GROUP_SHIFT_M, GROUP_SHIFT_M, 2) * self._group_may_move
+        group_shift = generator.uniform(-group_m, group_m, 2) * self._group_may_move
         for movable in self._movables:
             if movable in traders:
                 slot = traders[order[traders.index(movable)]]
-                jitter = generator.uniform(-TRADE_JITTER_M, TRADE_JITTER_M, 2)
+                jitter = generator.uniform(-trade_m, trade_m, 2)
                 shift = self._xy(state, slot) - self._xy(state, movable) + jitter
             elif movable.name in self._related:
                 shift = group_shift
             else:
-                shift = generator.uniform(-GROUP_SHIFT_M, GROUP_SHIFT_M, 2)
+                shift = generator.uniform(-group_m, group_m, 2)
             for address in movable.addresses:
                 shuffled[1 + address : 3 + address] += shift
         return shuffled
