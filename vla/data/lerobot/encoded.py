@@ -68,6 +68,7 @@ class EncodedEpisode:
             "dataset_to_index": start + length,
             **{f"data/{key}": value for key, value in where.items()},
             **{f"meta/episodes/{key}": value for key, value in where.items()},
+            "extras": list(self.episode.extras),
             "metadata": json.dumps(dict(self.episode.metadata), ensure_ascii=False, allow_nan=False),
         }
         for camera in self.videos:

@@ -72,6 +72,8 @@ def episode_file(row: Mapping[str, Any]) -> bytes:
             for _ in range(values.ndim):
                 kind = pa.list_(kind)
             cells[name] = pa.array([values.tolist()], kind)
+        elif isinstance(value, list):
+            cells[name] = pa.array([value], pa.list_(pa.string()))
         else:
             cells[name] = pa.array([value])
     return _to_parquet(pa.table(cells))
