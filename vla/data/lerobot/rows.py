@@ -74,8 +74,8 @@ def read_rows(root: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
     for number, row in enumerate(sorted(found, key=lambda row: row.index)):
         if row.index != number or row.start != start:
             raise DatasetError(
-                f"{root}/meta/episodes: expected episode {number} with first frame {start}, got episode {row.index} with "
-                f"first frame {row.start}; the indices have a gap. Restore the missing files from a copy."
+                f"{root}/meta/episodes: expected episode {number} with first frame {start}, got episode {row.index} "
+                f"with first frame {row.start}; the indices have a gap. Restore the missing files from a copy."
             )
         start += row.length
     if len(found) < info["total_episodes"]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vla.data.episode import ACTION
 from vla.data.lerobot import statistics, tables
 from vla.data.lerobot.disk import Write, put
 from vla.data.lerobot.layout import STATS, column_features, files_of, to_json, video_keys
@@ -44,10 +45,10 @@ def summarize(root: Path, info: Mapping[str, Any], write: Write = os.write) -> N
 
 
 def frames_described(root: Path) -> int | None:
-    """How many frames stats.json is about; None if there is no such file or it says nothing of `index`."""
+    """How many frames stats.json is about; None if there is no such file."""
     path = root / STATS
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
-    count = content.get("index", {}).get("count") if isinstance(content, dict) else None
+    count = content.get(ACTION, {}).get("count") if isinstance(content, dict) else None
     return int(count[0]) if count else None

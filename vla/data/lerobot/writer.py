@@ -60,9 +60,9 @@ class DatasetWriter:
         self._robot_type = robot_type
         self._embodiment = embodiment
         self._write = write
-        if self.root.exists() and not (self.root / INFO).exists() and not (self.root / LOCK).exists():
-            if foreign := sorted(path.name for path in self.root.iterdir()):
-                raise DatasetError(f"{self.root}: not a dataset, it holds {', '.join(foreign)}. Choose another folder.")
+        foreign = sorted(path.name for path in self.root.iterdir()) if self.root.exists() else []
+        if foreign and not (self.root / INFO).exists() and not (self.root / LOCK).exists():
+            raise DatasetError(f"{self.root}: not a dataset, it holds {', '.join(foreign)}. Choose another folder.")
         make_folder(self.root)
         with locked(self.root / LOCK):
             self._remove_torn()
