@@ -7,10 +7,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from tests.golden import DATA
+from tests.golden import FOLDERS
+
+MISC = [path for folder in FOLDERS for path in sorted(folder.rglob("misc.json"))]
 
 
-@pytest.fixture(scope="session")
-def golden_misc() -> dict:
+@pytest.fixture(scope="session", params=MISC, ids=lambda path: path.parent.name)
+def golden_misc(request) -> dict:
     """Numbers of the official data path: statistics, normalisation, chunking, gripper, action words."""
-    return json.loads((DATA / "misc.json").read_text())
+    return json.loads(request.param.read_text())

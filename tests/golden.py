@@ -16,14 +16,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vla.models.openvla_oft.config import HeadConfig, ModelConfig, TowerConfig, TrunkConfig
+from vla.models.openvla_oft.config import HeadConfig, ModelConfig, TowerConfig
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
-from vla.models.openvla_oft.names import COMPONENTS, component_name, model_name
+from vla.models.openvla_oft.names import COMPONENTS, component_name, head_kind, model_name
+from vla.models.openvla_oft.read_official import trunk_config
 from vla.models.openvla_oft.sequence import EMPTY_ID
 from vla.models.openvla_oft.weights import load_model, lora_merged, memory_tensor, merge_tables, renamed
 
 DATA = Path(__file__).parent / "data" / "oft_golden"
-HEADS = {"l1": "l1", "diff": "diffusion", "diffusion": "diffusion", None: "discrete", "discrete": "discrete"}
+FOLDERS = [DATA, *(Path(extra) for extra in [os.environ.get("OFT_GOLDEN_DIR")] if extra)]
 EMBEDDINGS = "language_model.model.embed_tokens.weight"
 WORDS = "language_model.lm_head.weight"
 
@@ -50,14 +51,22 @@ class Case:
 
     @property
     def head(self) -> str:
-        return HEADS[self.config["head"]]
+        """Judged by the head's tensors, as for a real checkpoint."""
+        path = self.folder / "action_head.safetensors"
+        return head_kind(list(load_file(path))) if path.exists() else "discrete"
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps at inference; 0 if it does not denoise."""
+        if self.head != "diffusion":
+            return 0
+        return self.config.get("diffusion_inference_steps") or self.config["num_diffusion_steps_train"]
 
     def model_config(self) -> ModelConfig:
         config = self.config
         options = {}
         if self.head == "diffusion":
-            trained = config["num_diffusion_steps_train"]
-            options = {"trained_steps": trained, "steps": config.get("diffusion_inference_steps") or trained}
+            options = {"trained_steps": config["num_diffusion_steps_train"], "steps": self.steps}
         return ModelConfig(
             images=config["num_images"],
             chunk=config["num_actions_chunk"],
@@ -67,7 +76,7 @@ class Case:
             head=HeadConfig(self.head, options),
             dino=tower(config["dino"], config["image_size"], layer_scale=True),
             siglip=tower(config["siglip"], config["image_size"], attention_pool=True),
-            trunk=trunk(config["text_config"]),
+            trunk=trunk_config(config["text_config"]),
         )
 
     def table(self):
@@ -129,21 +138,7 @@ def tower(values: dict, image_size: int, **switches: bool) -> TowerConfig:
     )
 
 
-def trunk(values: dict) -> TrunkConfig:
-    return TrunkConfig(
-        width=values["hidden_size"],
-        depth=values["num_hidden_layers"],
-        heads=values["num_attention_heads"],
-        key_value_heads=values["num_key_value_heads"],
-        mlp_width=values["intermediate_size"],
-        vocabulary=values["vocab_size"],
-        norm_eps=values["rms_norm_eps"],
-        rope_theta=values["rope_theta"],
-    )
-
-
-def find_cases() -> list[Case]:
-    folders = [DATA] + [Path(extra) for extra in [os.environ.get("OFT_GOLDEN_DIR")] if extra]
+def find_cases(folders: list[Path] = FOLDERS) -> list[Case]:
     cases = {}
     for folder in folders:
         for path in sorted(folder.rglob("config.json")):

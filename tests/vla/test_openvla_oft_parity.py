@@ -14,8 +14,9 @@ CASES = find_cases()
 INFERENCE = [case for case in CASES if not case.training]
 TRAINING = [case for case in CASES if case.training]
 # Largest and mean absolute difference. bf16: these random nets amplify roundings. Two attention kernels of torch differ
-# by 0.4 in actions (mean 0.1), and by 1.1 in the worst of 6000 hidden numbers; a wrong mask by 3 to 5.
-FLOAT32, FIFTY_STEPS, BFLOAT16 = (5e-4, 5e-4), (1e-3, 1e-3), (2.0, 0.2)
+# by 0.5 in actions (mean 0.1; after 50 denoising steps 0.8, mean 0.16), and by 1.1 in the worst of 6000 hidden numbers
+# (mean 0.01); a wrong mask by 3 to 5.
+FLOAT32, FIFTY_STEPS, BFLOAT16, BFLOAT16_STATES = (5e-4, 5e-4), (1e-3, 1e-3), (2.0, 0.35), (2.0, 0.1)
 
 
 def name_of(case: Case) -> str:
@@ -25,15 +26,21 @@ def name_of(case: Case) -> str:
 def tolerance(case: Case) -> tuple[float, float]:
     if case.dtype == torch.bfloat16:
         return BFLOAT16
-    return FIFTY_STEPS if (case.config.get("diffusion_inference_steps") or 0) >= 50 else FLOAT32
+    return FIFTY_STEPS if case.steps >= 50 else FLOAT32
 
 
-def assert_near(case: Case, ours: torch.Tensor, theirs: torch.Tensor, factor: float = 1.0) -> None:
+def assert_near(
+    case: Case, ours: torch.Tensor, theirs: torch.Tensor, bounds: tuple[float, float] | None = None
+) -> None:
     assert ours.shape == theirs.shape
-    largest, mean = tolerance(case)
+    largest, mean = bounds or tolerance(case)
     difference = (ours.double() - theirs.double()).abs()
-    assert difference.max() <= largest * factor
-    assert difference.mean() <= mean * factor
+    assert difference.max() <= largest
+    assert difference.mean() <= mean
+
+
+def assert_near_states(case: Case, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    assert_near(case, ours, theirs, BFLOAT16_STATES if case.dtype == torch.bfloat16 else None)
 
 
 def test_there_are_cases_of_every_kind():
@@ -45,12 +52,14 @@ def test_there_are_cases_of_every_kind():
 @pytest.mark.parametrize("case", INFERENCE, ids=name_of)
 def test_inference(case):
     model, inputs, io = case.model(), case.inputs(), case.io
-    query = model.encode(inputs)
-    if case.head != "diffusion":
-        assert query.layout.length == io["last_hidden_states"].shape[1]
-        assert_near(case, query.embeddings(), io["multimodal_embeddings"])
-        assert_near(case, query.all_states(), io["last_hidden_states"])
-        assert_near(case, query.states()[:, :-1], io["action_hidden_states"])
+    query, last = model.encode(inputs), ()
+    if case.head == "diffusion":  # what was recorded of the sequence is the last step's
+        before = torch.cat([io["noise"][None], io["ddim_prev_sample"]])[-2].to(case.dtype)
+        last = (before, io["ddim_timesteps"][-1:])
+    assert query.layout.length == io["last_hidden_states"].shape[1]
+    assert_near_states(case, query.embeddings(*last), io["multimodal_embeddings"])
+    assert_near_states(case, query.all_states(*last), io["last_hidden_states"])
+    assert_near_states(case, query.states(*last)[:, :-1], io["action_hidden_states"])
     if "predicted_token_ids" in io and case.dtype == torch.float32:
         assert torch.equal(model.action_head.tokens(query), io["predicted_token_ids"])
         rows = query.logits(query.states()[:, :-1])[..., io["lm_head_rows_ids"].long()]
@@ -62,9 +71,8 @@ def test_inference(case):
 @torch.no_grad()
 @pytest.mark.parametrize("case", [c for c in INFERENCE if c.dtype != torch.float32], ids=name_of)
 def test_rounded_weights_in_float32_arithmetic(case):
-    if case.head != "discrete":
-        noise = case.io.get("noise")
-        actions = case.model(torch.float32)(case.inputs(), noise if noise is None else noise.float())[0]
+    if case.head == "l1":  # denoising repeats the difference, and a rounding may turn one word into another
+        actions = case.model(torch.float32)(case.inputs())[0]
         assert (actions - case.io["normalized_actions"]).abs().max() <= 1.0
 
 
@@ -84,7 +92,7 @@ def test_units(case):
 @pytest.mark.parametrize("case", [c for c in INFERENCE if c.head == "diffusion"], ids=name_of)
 def test_denoising_steps_one_by_one(case):
     io, config = case.io, case.config
-    trained, steps = config["num_diffusion_steps_train"], config["diffusion_inference_steps"]
+    trained, steps = config["num_diffusion_steps_train"], case.steps
     alphas = cosine_alphas(trained)
     assert torch.allclose(alphas, io["alphas_cumprod"], rtol=1e-6, atol=0)
     assert leading_timesteps(trained, steps) == io["ddim_timesteps"].tolist()
@@ -129,9 +137,9 @@ def gradient(case: Case, parameters: dict, name: str) -> torch.Tensor:
     ours = model_name(name) if part == "model" else component_name(part, name)
     if ".lora_A." not in ours and ".lora_B." not in ours:
         found = parameters[ours.replace(".base_layer.", ".")].grad
-        return (
-            found if found.shape == case.io[f"grad.{part}.{name}"].shape else found[case.io["lm_head_rows_ids"].long()]
-        )
+        if found.shape == case.io[f"grad.{part}.{name}"].shape:
+            return found
+        return found[case.io["embed_rows_ids" if "embed_tokens" in ours else "lm_head_rows_ids"].long()]
     raw = {model_name(key): value for key, value in case.lora_tensors().items()}
     merged = parameters[ours.replace(".lora_A.", ".").replace(".lora_B.", ".")].grad.flatten(1)
     down, up = (raw[ours.replace(".lora_A.", f".{x}.").replace(".lora_B.", f".{x}.")] for x in ("lora_A", "lora_B"))
