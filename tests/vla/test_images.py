@@ -1,15 +1,16 @@
-"""The image path against TensorFlow's numbers. Arrays are looked for in every npz, so more can be dropped in."""
+"""The image path against TensorFlow's numbers. Every npz in the golden folders is looked through for more of them."""
 
 import io
 import json
-import os
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.golden import DATA
+from tests.golden import DATA, FOLDERS
 from vla.data.augmentation import Augmentation, adjust_brightness, adjust_colour, adjust_contrast
 from vla.data.crop import centre_crop, crop_and_resize, to_float, to_uint8
 from vla.data.jpeg import decode, jpeg_round_trip
@@ -17,20 +18,33 @@ from vla.data.pixels import PixelScale, query_pixels, square
 from vla.data.resize import bicubic, lanczos
 from vla.embodiment import ImageGeometry
 
-FOLDERS = [DATA / "images", *(Path(extra) for extra in [os.environ.get("OFT_GOLDEN_DIR")] if extra)]
+
+@dataclass(frozen=True)
+class Source:
+    """An image of a file, and what became of it: `source["center_crop"]` is the array `{name}.center_crop`."""
+
+    path: Path
+    name: str
+
+    def __getitem__(self, output: str) -> np.ndarray:
+        return arrays(self.path)[f"{self.name}.{output}"]
+
+    def __contains__(self, output: str) -> bool:
+        return f"{self.name}.{output}" in arrays(self.path)
 
 
-def arrays() -> dict[str, np.ndarray]:
-    found = {}
-    for folder in FOLDERS:
-        for path in sorted(folder.rglob("*.npz")):
-            with np.load(path) as stored:
-                found.update({name: stored[name] for name in stored if "." in name})
-    return found
+@cache
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored}
 
 
-GOLDEN = arrays()
-INPUTS = [name.removesuffix(".input") for name in GOLDEN if name.endswith(".input")]
+FILES = [path for folder in FOLDERS for path in sorted(folder.rglob("*.npz"))]
+SOURCES = sorted({Source(f, name.partition(".")[0]) for f in FILES for name in arrays(f) if "." in name}, key=str)
+SCENE, NOISE, WIDE = (
+    Source(DATA / f"images/{file}.npz", name)
+    for file, name in (("scene256", "scene256"), ("noise256", "noise256"), ("scene480x640_aloha", "scene480x640"))
+)
 
 
 def difference(ours, theirs):
@@ -38,14 +52,15 @@ def difference(ours, theirs):
     return np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max()
 
 
-def with_output(output):
-    """Sources for which both the input and this output are stored."""
-    return [name for name in INPUTS if f"{name}.{output}" in GOLDEN]
+def having(*outputs):
+    """Parametrised over the sources for which all of these are stored."""
+    found = [source for source in SOURCES if all(output in source for output in outputs)]
+    return pytest.mark.parametrize("source", found, ids=lambda source: source.name)
 
 
-@pytest.mark.parametrize("name", with_output("jpeg_decoded"))
-def test_jpeg_is_bit_exact(name):
-    assert np.array_equal(jpeg_round_trip(GOLDEN[f"{name}.input"]), GOLDEN[f"{name}.jpeg_decoded"])
+@having("input", "jpeg_decoded")
+def test_jpeg_is_bit_exact(source):
+    assert np.array_equal(jpeg_round_trip(source["input"]), source["jpeg_decoded"])
 
 
 def test_jpeg_of_odd_size_and_of_other_chroma():
@@ -57,70 +72,92 @@ def test_jpeg_of_odd_size_and_of_other_chroma():
         decode(stream.getvalue())
 
 
-@pytest.mark.parametrize("name", with_output("resize_image_for_policy"))
-def test_square_within_one_grey_level(name):
-    ours, theirs = square(GOLDEN[f"{name}.input"], ImageGeometry()), GOLDEN[f"{name}.resize_image_for_policy"]
+@having("input", "resize_image_for_policy")
+def test_square_within_one_grey_level(source):
+    ours, theirs = square(source["input"], ImageGeometry()), source["resize_image_for_policy"]
     assert difference(ours, theirs) <= 1
     assert (ours != theirs).mean() <= 0.001
 
 
-@pytest.mark.parametrize("name", with_output("lanczos224_nojpeg"))
-def test_lanczos_alone(name):
-    assert difference(lanczos(GOLDEN[f"{name}.input"], 224), GOLDEN[f"{name}.lanczos224_nojpeg"]) <= 1
+@having("input", "lanczos224_nojpeg")
+def test_lanczos_alone(source):
+    assert difference(lanczos(source["input"], 224), source["lanczos224_nojpeg"]) <= 1
 
 
-CROPS = {f"{name}.resize_image_for_policy": f"{name}.center_crop" for name in with_output("center_crop")} | {
-    "scene256.rot180.resize": "scene256.rot180.center_crop",
-    "aloha.resize224": "aloha.center_crop",
-}
+@pytest.mark.parametrize(
+    ("source", "before", "after"),
+    [
+        pytest.param(source, before, after, id=f"{source.name}-{after}")
+        for source in SOURCES
+        for before, after in (
+            ("resize_image_for_policy", "center_crop"),
+            ("rot180.resize", "rot180.center_crop"),
+            ("resize224", "center_crop"),
+        )
+        if before in source and after in source
+    ],
+)
+def test_centre_crop_is_bit_exact(source, before, after):
+    assert np.array_equal(centre_crop(source[before], 0.9, 224), source[after])
 
 
-@pytest.mark.parametrize("name", CROPS)
-def test_centre_crop_is_bit_exact(name):
-    assert np.array_equal(centre_crop(GOLDEN[name], 0.9, 224), GOLDEN[CROPS[name]])
+@having("resize_image_for_policy", "center_crop_float")
+def test_centre_crop_before_rounding(source):
+    side = np.sqrt(np.float32(0.9))
+    offset = (np.float32(1) - side) / np.float32(2)
+    ours = crop_and_resize(to_float(source["resize_image_for_policy"]), offset, offset, side, 224)
+    assert difference(ours, source["center_crop_float"]) <= 1e-6
 
 
 @pytest.mark.parametrize("filter", [Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
 def test_another_resize_filter_is_noticed(filter):
-    decoded = GOLDEN["noise256.jpeg_decoded"]
+    decoded = NOISE["jpeg_decoded"]
     other = np.asarray(Image.fromarray(decoded).resize((224, 224), filter))
-    assert difference(other, GOLDEN["noise256.resize_image_for_policy"]) > 1
+    assert difference(other, NOISE["resize_image_for_policy"]) > 1
 
 
 def test_accurate_jpeg_decoding_is_noticed():
     stream = io.BytesIO()
-    Image.fromarray(GOLDEN["scene256.input"]).save(stream, "JPEG", quality=95, subsampling="4:2:0")
-    assert difference(np.asarray(Image.open(stream)), GOLDEN["scene256.jpeg_decoded"]) > 1
+    Image.fromarray(SCENE["input"]).save(stream, "JPEG", quality=95, subsampling="4:2:0")
+    assert difference(np.asarray(Image.open(stream)), SCENE["jpeg_decoded"]) > 1
 
 
-def test_turned_image():
-    assert (
-        difference(square(GOLDEN["scene256.input"][::-1, ::-1], ImageGeometry()), GOLDEN["scene256.rot180.resize"]) <= 1
-    )
+@having("input", "rot180.resize")
+def test_turned_image(source):
+    assert difference(square(source["input"][::-1, ::-1], ImageGeometry()), source["rot180.resize"]) <= 1
 
 
-def test_aloha_image():
-    image = GOLDEN["scene480x640.input"]
-    assert np.array_equal(bicubic(image, 256), GOLDEN["aloha.pil_bicubic256"])
-    assert difference(square(image, ImageGeometry(first_size=256)), GOLDEN["aloha.resize224"]) <= 1
+@having("pil_bicubic256", "resize224")
+def test_aloha_image(source):
+    """The picture it was made from lies beside it, under another name."""
+    (image,) = (array for name, array in arrays(source.path).items() if name.endswith(".input"))
+    assert np.array_equal(bicubic(image, 256), source["pil_bicubic256"])
+    assert difference(square(image, ImageGeometry(first_size=256)), source["resize224"]) <= 1
 
 
-def test_pixels():
-    crop = GOLDEN["scene256.center_crop"]
-    assert difference(PixelScale()(crop)[:, ::4, ::4], GOLDEN["scene256.pixel_values_bf16consts"]) <= 1e-6
-    whole = query_pixels([GOLDEN["scene256.input"]] * 2, ImageGeometry(), PixelScale())  # (2, 6, 224, 224)
+@having("input", "center_crop", "pixel_values_bf16consts")
+def test_pixels(source):
+    theirs = source["pixel_values_bf16consts"]  # (6, h, w), every so many rows and columns
+    step = 224 // theirs.shape[-1]
+    assert difference(PixelScale()(source["center_crop"])[:, ::step, ::step], theirs) <= 1e-6
+    whole = query_pixels([source["input"]] * 2, ImageGeometry(), PixelScale())  # (2, 6, 224, 224)
     level = 1 / 255 / min(PixelScale().std)
-    assert difference(whole[1][:, ::4, ::4], GOLDEN["scene256.pixel_values_bf16consts"]) <= 1.01 * level
+    assert difference(whole[1][:, ::step, ::step], theirs) <= 1.01 * level
 
 
-def test_preprocessor_config_and_official_outputs():
-    config = json.loads((DATA / "processor/preprocessor_config.json").read_text())
-    assert PixelScale.from_preprocessor(config) == PixelScale()
-    with np.load(DATA / "processor/pixel_values.npz") as stored:
-        ours = PixelScale()(GOLDEN["scene256.center_crop"])[None]
-        assert difference(ours[..., ::2, ::2], stored["scene256_center_crop"]) <= 1e-6
-        direct = PixelScale()(bicubic(GOLDEN["scene480x640.input"], 224))[None]
-        assert difference(direct[..., ::4, ::4], stored["scene480x640_direct_bicubic"]) <= 1e-6
+PROCESSORS = [path.parent for folder in FOLDERS for path in sorted(folder.rglob("pixel_values.npz"))]
+
+
+@pytest.mark.parametrize("folder", PROCESSORS, ids=lambda folder: folder.name)
+def test_preprocessor_config_and_official_outputs(folder):
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    scale, stored = PixelScale.from_preprocessor(config), arrays(folder / "pixel_values.npz")
+    nominal = PixelScale(*(tuple(np.concatenate(config[name]).tolist()) for name in ("means", "stds")))
+    assert scale == PixelScale() != nominal
+    crop, direct = SCENE["center_crop"], bicubic(WIDE["input"], 224)
+    assert difference(scale(crop)[None, :, ::2, ::2], stored["scene256_center_crop"]) <= 1e-6
+    assert difference(nominal(crop)[None, :, ::4, ::4], stored["nominal_constants"]) <= 1e-6
+    assert difference(scale(direct)[None, :, ::4, ::4], stored["scene480x640_direct_bicubic"]) <= 1e-6
 
 
 def test_augmentations_step_by_step():
