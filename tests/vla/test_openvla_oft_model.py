@@ -14,6 +14,7 @@ from vla.models.openvla_oft import language, projectors, vision
 from vla.models.openvla_oft.config import HeadConfig, MaskMode, ModelConfig
 from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.names import component_file_name, component_name
+from vla.models.openvla_oft.read_official import trunk_config
 from vla.models.openvla_oft.selftest import SelfTestError, check_mask_mode
 from vla.models.openvla_oft.sequence import SequenceLayout
 from vla.models.openvla_oft.weights import empty_model, shapes_of
@@ -56,6 +57,18 @@ def test_full_size_heads(config, table):
 def test_full_size_film_has_as_many_parameters_as_published():
     film = [tensor for name, tensor in empty_model(ModelConfig(film=True)).named_parameters() if ".film." in name]
     assert sum(tensor.numel() for tensor in film) == 456_241_920
+
+
+def test_full_size_epsilons():
+    """The published config names none: the trunk's is 1e-6, the old library's default, and not Llama-2's 1e-5."""
+    found = {"rms": set(), "vision": set(), "head": set()}
+    for name, module in empty_model(ModelConfig()).named_modules():
+        if isinstance(module, language.RMSNorm):
+            found["rms"].add(module.eps)
+        elif isinstance(module, torch.nn.LayerNorm):
+            found["vision" if name.startswith("vision") else "head"].add(module.eps)
+    assert found == {"rms": {1e-6}, "vision": {1e-6}, "head": {1e-5}}
+    assert trunk_config({"vocab_size": 32064}).norm_eps == 1e-6
 
 
 # --- layout --------------------------------------------------------------------------------------------------------
