@@ -177,7 +177,7 @@ class Dataset:
         if row.extras is None:
             return {}
         try:
-            with np.load(row.extras, allow_pickle=False) as file:
+            with row.extras.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DatasetError(f"{row.extras}: cannot be read ({error}). Restore it, or record it anew.") from error
@@ -192,9 +192,10 @@ class Dataset:
         Raises:
             DatasetError: the first thing that is wrong.
         """
+        total = sum(len(self.columns(index)["index"]) for index in range(len(self)))
         for path, frames in self._video_frames.items():
             check_video(path, frames, self.fps)
-        return sum(len(self.columns(index)["index"]) for index in range(len(self)))
+        return total
 
     def _table(self, path: Path) -> pa.Table:
         if self._open is None or self._open[0] != path:  # others keep many episodes in a file
