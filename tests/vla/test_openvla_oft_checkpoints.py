@@ -10,8 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from tests.golden import DATA, Case
@@ -265,6 +267,36 @@ def test_wrong_mask_is_refused(official, tmp_path):
         read_checkpoint(str(tmp_path / "ours"), mask="causal")
     with pytest.raises(CheckpointError, match="embodiment: the checkpoint says 'libero'"):
         read_checkpoint(str(tmp_path / "ours"), embodiment="aloha")
+
+
+def test_hub_name(official, monkeypatch):
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **_: asked.append(name) or str(official))
+    checkpoint = read_checkpoint("moojink/openvla-7b-oft-finetuned-libero-spatial")
+    assert asked == ["moojink/openvla-7b-oft-finetuned-libero-spatial"]
+    assert checkpoint.embodiment == LIBERO
+
+
+def test_hub_that_does_not_answer(monkeypatch):
+    def refuse(name, **_):
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match="no folder moojink/x, and the hub did not give it: no network"):
+        read_checkpoint("moojink/x")
+
+
+def test_head_that_upstream_does_not_know(tmp_path):
+    flow = tiny_checkpoint(dataclasses.replace(LIBERO_TINY, head=HeadConfig("flow")))
+    with pytest.raises(CheckpointError, match="action head 'flow': upstream's layout has no file for it"):
+        write_official(flow, tmp_path / "flow")
+    assert not (tmp_path / "flow").exists()
+
+
+def test_head_file_of_something_else(official):
+    torch.save({"module.net.weight": torch.zeros(1)}, official / "action_head--150000_checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"expected names under one of .* got \['module.net.weight'\]"):
+        read_official(official, towers=TOWERS)
 
 
 def test_no_such_folder(tmp_path):

@@ -8,6 +8,7 @@ import torch
 
 from tests.golden import DATA, Case
 from tests.tiny_oft import CAUSAL, TINY, one_of, some_inputs, tiny_model
+from vla.models import heads
 from vla.models.heads import build_head, head_names
 from vla.models.heads.base import HeadSizes
 from vla.models.openvla_oft import language, projectors, vision
@@ -112,6 +113,32 @@ def test_heads_are_found_by_file_name():
     assert head_names() == ["diffusion", "discrete", "flow", "l1"]
     with pytest.raises(ValueError, match="expected one of"):
         build_head("l2", HeadSizes(1, 1, 8), {})
+
+
+def test_a_head_is_added_by_adding_a_file(tmp_path, monkeypatch):
+    (tmp_path / "constant.py").write_text(
+        "import torch\n"
+        "from vla.models.heads.base import ActionHead\n"
+        "class Head(ActionHead):\n"
+        "    def __init__(self, sizes, value=0.5):\n"
+        "        super().__init__(sizes)\n"
+        "        self.value = torch.nn.Parameter(torch.tensor(value))\n"
+        "    def predict(self, query, noise=None):\n"
+        "        return self.per_step(query.states()).new_ones(query.batch, *self.shape) * self.value\n"
+        "    def loss(self, query, actions):\n"
+        "        return (self.predict(query) - actions).abs().mean()\n"
+        "    @property\n"
+        "    def shape(self):\n"
+        "        return self.sizes.chunk, self.sizes.action_dim\n"
+    )
+    monkeypatch.setattr(heads, "__path__", [*heads.__path__, str(tmp_path)])
+    assert "constant" in head_names()
+    model = tiny_model(dataclasses.replace(TINY, head=HeadConfig("constant", {"value": 0.25})))
+    model.action_head.value.data.fill_(0.25)
+    inputs = some_inputs(TINY, [5])
+    assert model(inputs).unique().tolist() == [0.25]
+    model.loss(inputs, torch.zeros(1, 3, 2)).backward()
+    assert model.action_head.value.grad == 1.0
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The policy end to end, with a tiny random network and a tokenizer of a few words."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from tests.tiny_oft import TINY, statistics_of, tiny_checkpoint
+from tests.tiny_oft import TINY, columns, statistics_of, tiny_checkpoint
 from vla.embodiment import LIBERO, Gripper, ImageGeometry
 from vla.models.openvla_oft import language
 from vla.models.openvla_oft.config import HeadConfig, MaskMode
@@ -119,12 +120,30 @@ def test_statistics_must_be_named_if_there_are_several(make):
     assert make(keys=keys, statistics="libero_object").infer(observation(0)).actions.shape == (8, 7)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"proprio": None}, "no entry 'proprio', found .'action'.; without it 8 numbers cannot be normalised"),
+        ({"proprio": columns(7)}, "proprio: expected 8 numbers, as embodiment 'libero' has, got 7"),
+        ({"action": {"mean": [0.0] * 7}}, r"missing \['q01', 'q99', 'min', 'max'\]"),
+    ],
+)
+def test_statistics_that_do_not_fit_are_refused_at_start(make, tmp_path, change, message):
+    make()
+    path = tmp_path / "checkpoint" / "statistics.json"
+    (key, entry), *_ = json.loads(path.read_text()).items()
+    entry = {name: value for name, value in (entry | change).items() if value is not None}
+    path.write_text(json.dumps({key: entry}))
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_actions_are_in_the_robots_units(make):
     policy = make()
     inputs = policy._inputs([observation(3)])
     normalised = policy._model(inputs)[0].double().numpy()
-    columns = statistics_of(LIBERO)["action"]
-    low, high = columns["q01"][0], columns["q99"][0]
+    scale = statistics_of(LIBERO)["action"]
+    low, high = scale["q01"][0], scale["q99"][0]
     expected = 0.5 * (normalised[:, :6] + 1) * (high - low + 1e-8) + low
     actions = policy.infer(observation(3)).actions
     assert np.abs(actions[:, :6] - expected).max() < 1e-6

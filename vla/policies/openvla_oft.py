@@ -14,12 +14,14 @@ from torch import Tensor
 
 from vla.data.pixels import query_pixels
 from vla.embodiment import Embodiment
+from vla.models.heads import head_class
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import HeadConfig
 from vla.models.openvla_oft.locate import read_checkpoint
 from vla.models.openvla_oft.model import Inputs
 from vla.models.openvla_oft.selftest import check_mask_mode
 from vla.models.openvla_oft.sequence import pad_prompts
+from vla.models.openvla_oft.weights import CheckpointError
 from vla.normalize import Normalizer, choose_statistics
 from vla.policies.gripper import to_robot
 from vla.policies.prompt import Prompt
@@ -61,12 +63,9 @@ class OpenVLAOFTPolicy:
         found = _with_steps(read_checkpoint(checkpoint, **checkpoint_says), denoising_steps)
         self.embodiment: Embodiment = found.embodiment
         self._pixel_scale, self._seed = found.pixels, seed
-        columns = found.statistics[choose_statistics(list(found.statistics), statistics)]
-        self._action_scale = Normalizer.from_statistics(columns["action"], self.embodiment.normalization)
-        has_state = found.config.state_dim > 0
-        self._state_scale = (
-            Normalizer.from_statistics(columns["proprio"], self.embodiment.normalization) if has_state else None
-        )
+        key = choose_statistics(list(found.statistics), statistics)
+        self._action_scale = _scale(found, key, "action", self.embodiment.action)
+        self._state_scale = _scale(found, key, "proprio", self.embodiment.state) if self.embodiment.state else None
         self._prompt = Prompt(found.extra("tokenizer.json"))
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._model = found.load(DTYPES[dtype]).to(self._device).requires_grad_(False)
@@ -148,11 +147,32 @@ class OpenVLAOFTPolicy:
         return to_robot(self._action_scale.unnormalize(normalised), self.embodiment.gripper)
 
 
+def _scale(checkpoint: Checkpoint, key: str, part: str, names: Sequence[str]) -> Normalizer:
+    """The normalisation of actions or states, by the statistics of one dataset.
+
+    Raises:
+        CheckpointError: there are none, or not for these numbers; nothing is ever passed on as it is instead.
+    """
+    columns = checkpoint.statistics[key].get(part)
+    if columns is None:
+        raise CheckpointError(
+            f"statistics {key!r}: no entry {part!r}, found {sorted(checkpoint.statistics[key])}; without it "
+            f"{len(names)} numbers cannot be normalised. Name another key with policy.statistics."
+        )
+    scale = Normalizer.from_statistics(columns, checkpoint.embodiment.normalization)
+    if scale.first.shape != (len(names),):
+        raise CheckpointError(
+            f"statistics {key!r}, {part}: expected {len(names)} numbers, as embodiment "
+            f"{checkpoint.embodiment.name!r} has, got {len(scale.first)}"
+        )
+    return scale
+
+
 def _with_steps(checkpoint: Checkpoint, steps: int | None) -> Checkpoint:
     if steps is None:
         return checkpoint
     head = checkpoint.config.head
-    if head.kind not in ("diffusion", "flow"):
+    if not head_class(head.kind).denoises:
         raise ValueError(f"policy.denoising_steps: the checkpoint's head {head.kind!r} does not denoise; leave it out")
     config = dataclasses.replace(checkpoint.config, head=HeadConfig(head.kind, {**head.options, "steps": steps}))
     return dataclasses.replace(checkpoint, config=config)

@@ -21,13 +21,22 @@ def head_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NOT_HEADS)
 
 
-def build_head(kind: str, sizes: HeadSizes, options: Mapping[str, Any]) -> ActionHead:
-    """Build a head by its name.
+def head_class(kind: str) -> type[ActionHead]:
+    """The class of a head, by its name.
 
     Raises:
         ValueError: there is no such head.
     """
     if kind not in head_names():
         raise ValueError(f"action head: expected one of {head_names()}, got {kind!r}")
-    head: ActionHead = importlib.import_module(f"{__name__}.{kind}").Head(sizes, **options)
+    head: type[ActionHead] = importlib.import_module(f"{__name__}.{kind}").Head
     return head
+
+
+def build_head(kind: str, sizes: HeadSizes, options: Mapping[str, Any]) -> ActionHead:
+    """Build a head by its name.
+
+    Raises:
+        ValueError: there is no such head.
+    """
+    return head_class(kind)(sizes, **options)

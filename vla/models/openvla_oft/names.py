@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from vla.models.openvla_oft.weights import CheckpointError
+
 _HEAD_PREFIXES = {"l1": "model.", "diffusion": "noise_predictor.mlp_resnet."}
 
 COMPONENTS = ("action_head", "proprio_projector", "noisy_action_projector")
@@ -45,9 +47,18 @@ def component_name(component: str, upstream: str) -> str:
 
 
 def component_file_name(ours: str, head: str) -> tuple[str, str]:
-    """(component, upstream's name in its file) of one of our names; inverse of `component_name`."""
+    """(component, upstream's name in its file) of one of our names; inverse of `component_name`.
+
+    Raises:
+        CheckpointError: upstream has no such head.
+    """
     component, _, name = ours.partition(".")
     if component == "action_head":
+        if head not in _HEAD_PREFIXES:
+            raise CheckpointError(
+                f"action head {head!r}: upstream's layout has no file for it, only for {sorted(_HEAD_PREFIXES)} "
+                "(and none for discrete words); keep our own layout"
+            )
         name = _HEAD_PREFIXES[head] + name.removeprefix("mlp.")
     return component, f"module.{name}"
 
@@ -57,6 +68,6 @@ def head_kind(upstream: list[str]) -> str:
     for kind in sorted(_HEAD_PREFIXES, key=lambda kind: -len(_HEAD_PREFIXES[kind])):
         if all(name.removeprefix("module.").startswith(_HEAD_PREFIXES[kind]) for name in upstream):
             return kind
-    raise ValueError(
+    raise CheckpointError(
         f"action head: expected names under one of {list(_HEAD_PREFIXES.values())}, got {upstream[:3]} ..."
     )
