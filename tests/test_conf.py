@@ -21,14 +21,15 @@ OPTIONS = [
 ]
 
 
-def composed(*overrides: str):
+def composed(*overrides: str, primary: str = "eval"):
     with initialize_config_dir(str(CONF), version_base=None):
-        return compose("eval", list(overrides))
+        return compose(primary, list(overrides))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option):
-    assert composed(f"{group}={option}")[group]
+    primary = "collect" if group == "demonstrator" else "eval"
+    assert composed(f"{group}={option}", primary=primary)[group]
 
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "policy"])

@@ -77,7 +77,9 @@ class Scene:
                     self._reset_scene(1)
                     break
             else:
-                raise RuntimeError(f"seed {seed}: none of {MAX_PLACEMENTS} placements is free of collisions; take another")
+                raise RuntimeError(
+                    f"seed {seed}: none of {MAX_PLACEMENTS} placements is free of collisions; take another"
+                )
         self.upstream.sim.forward()
         self._begin(self.flat_state())
 
@@ -100,7 +102,7 @@ class Scene:
         return np.concatenate([[self.data.time], self.data.qpos, self.data.qvel])
 
     def nearest_official_m(self) -> float:
-        """[m] distance to the nearest official initial state: of the object farthest from its place there, from above."""
+        """[m] distance to the nearest official scene: of the object farthest from its place there, from above."""
         kinds, addresses = self.model.jnt_type, self.model.jnt_qposadr
         free = addresses[kinds == 0]  # mjJNT_FREE: position (3), quaternion (4)
         columns = np.stack([free, free + 1], axis=1)  # (objects, 2)

@@ -22,6 +22,7 @@ from envs.libero.suites import LiberoTask
 TRAINING_SEEDS = 2**31  # seeds of a task
 PLAIN_SHARE = 0.3  # part of the scenes that stay as LIBERO's samplers drew them
 OWN_WORDS_SHARE = 0.4  # part of the scenes that keep the task's own words where others are possible
+PATIENCE = 1.4  # times the published step limit: pushes and wide shuffles cost the expert time
 SPREAD = Spread(trade_m=0.06, group_m=0.04, salt=(1,))
 
 
@@ -34,7 +35,8 @@ class TrainingScenes:
     """
 
     def __init__(self, scene: Scene, task: LiberoTask) -> None:
-        self._scene, self._task = scene, task
+        self._scene = scene
+        self._task = dataclasses.replace(task, max_steps=round(PATIENCE * task.max_steps))
         self._goals = [list(goal) for goal in scene.upstream.parsed_problem["goal_state"]]
         self._key = zlib.crc32(f"{task.suite}/{task.name}".encode())
 

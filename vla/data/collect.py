@@ -1,7 +1,8 @@
-"""The whole of `scripts/collect.py`: visits -> workers -> dataset. Killed at any moment, it goes on where it stopped."""
+"""The whole of `scripts/collect.py`: visits -> workers -> dataset. Killed at any moment, it can go on."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -154,6 +155,8 @@ class Collector:
                 yield self._attempt(env, (visit.suite, visit.task_id, seed))
         finally:
             env.close()
+            del env
+            gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
 
     def _attempt(self, env: Any, key: Key) -> Attempt:
         number = zlib.crc32(repr(key).encode())
