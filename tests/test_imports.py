@@ -12,7 +12,17 @@ HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy")
 
 @pytest.mark.parametrize(
     "module",
-    ["vla.runtime.loop", "vla.evaluation.evaluate", "vla.policies.hold", "envs.libero.env", "envs.experts.policy"],
+    [
+        "vla.runtime.loop",
+        "vla.evaluation.evaluate",
+        "vla.policies.hold",
+        "vla.data.recorder",
+        "vla.data.lerobot.reader",
+        "vla.data.libero_hdf5",
+        "envs.libero.env",
+        "envs.libero.recording",
+        "envs.experts.policy",
+    ],
 )
 def test_import_is_light(module):
     program = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"

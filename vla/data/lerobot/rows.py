@@ -50,17 +50,22 @@ def camera_of(key: str) -> str:
     return key.removeprefix(IMAGES)
 
 
-def read_rows(root: Path, info: Mapping[str, Any]) -> list[EpisodeRow]:
+def read_rows(root: Path, info: Mapping[str, Any], *, with_bounds: bool = True) -> list[EpisodeRow]:
     """All episodes, in order.
 
     A writer that was killed at the worst moment leaves info.json behind by an episode; the rows are what counts.
+
+    Args:
+        root: folder of the dataset.
+        info: its info.json.
+        with_bounds: read `EpisodeRow.bounds`, which takes most of the time.
 
     Raises:
         DatasetError: an episode is missing, or a row is not one.
     """
     cameras = video_keys(info["features"])
-    bounds = [(name, end) for name, feature in column_features(info["features"]).items() if feature["dtype"] != "string"
-              for end in ("min", "max")]  # fmt: skip
+    numeric = [name for name, feature in column_features(info["features"]).items() if feature["dtype"] != "string"]
+    bounds = [(name, end) for name in numeric for end in ("min", "max")] if with_bounds else []
     found: list[EpisodeRow] = []
     for cells in _cells(root, cameras, bounds):
         try:
@@ -95,7 +100,7 @@ def read_metadata(root: str | Path) -> list[dict[str, Any]]:
     root = Path(root)
     if (root / LOCK).exists() and not (root / INFO).exists():
         return []
-    return [dict(row.metadata) for row in read_rows(root, read_info(root))]
+    return [dict(row.metadata) for row in read_rows(root, read_info(root), with_bounds=False)]
 
 
 def _cells(root: Path, cameras: list[str], bounds: list[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -1,0 +1,114 @@
+"""Does LeRobot's own reader get back what was recorded? `python scripts/check_lerobot.py [--frames FILE.npy]`.
+
+Run it in an environment that has LeRobot (or `lerobot-dataset`, its reader alone) beside numpy, pyarrow and av; see
+docs/datasets.md. It records episodes with this project's writer, opens them with LeRobotDataset, and compares.
+"""
+
+import argparse
+import importlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla.data.episode import ACTION, IMAGES, STATE, EpisodeData
+from vla.data.lerobot.writer import DatasetWriter
+
+MEAN_TOLERANCE, MAX_TOLERANCE = 3.0, 96  # of 255: yuv420p halves the colours' resolution, so sharp edges differ most
+LENGTHS = (23, 1, 40)
+
+
+def main() -> int:
+    """Record, read with LeRobot, compare; 0 if everything is within the tolerance."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--frames", type=Path, help="(T, H, W, 3) uint8 frames of a real camera, instead of made-up ones"
+    )
+    parser.add_argument("--backend", help="LeRobot's video_backend: torchcodec or pyav; its own choice if not given")
+    arguments = parser.parse_args()
+    frames = np.load(arguments.frames) if arguments.frames else None
+    recorded = [_episode(number, length, frames) for number, length in enumerate(LENGTHS)]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "set"
+        with DatasetWriter(root, robot_type="libero") as writer:
+            for episode in recorded:
+                writer.add(episode)
+        dataset = _reader()("local/check", root=root, video_backend=arguments.backend)
+        return _compare(dataset, recorded)
+
+
+def _reader() -> Any:
+    for name in ("lerobot.datasets.lerobot_dataset", "ledataset.datasets.lerobot_dataset"):
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            print(f"{name}: {error}")
+            continue
+        print(f"reader: {name}")
+        return module.LeRobotDataset
+    raise SystemExit("LeRobot is not installed here; docs/datasets.md says how to install it.")
+
+
+def _episode(number: int, length: int, frames: Any) -> EpisodeData:
+    rng = np.random.default_rng(number)
+    if frames is None:
+        ramp = np.linspace(0, 60, 96)
+        bright = np.linspace(0, 160, length)[:, None, None] + ramp[:, None] + ramp / 2
+        frames = np.stack([bright, bright * 0.8 + 20, 230 - bright * 0.8], axis=-1).astype(np.uint8)
+    return EpisodeData(
+        instruction=f"put object {number % 2} on the plate",
+        fps=20,
+        images={
+            "agentview": frames[np.arange(length) % len(frames)],
+            "wrist": frames[::-1][np.arange(length) % len(frames)],
+        },
+        columns={
+            STATE: rng.normal(size=(length, 8)).astype(np.float32),
+            ACTION: rng.normal(size=(length, 7)).astype(np.float32),
+            "action_chunk": rng.normal(size=(length, 16, 7)).astype(np.float32),
+            "action_chunk_valid": rng.random((length, 16)) > 0.5,
+            "phase": rng.integers(0, 3, length),
+            "exact": rng.normal(size=length),
+            "note": np.array([f"frame {t}" for t in range(length)]),
+        },
+        names={"phase": ("reach", "grasp", "lift")},
+        metadata={"seed": number},
+        extras={"sim.state": rng.normal(size=(length, 20))},
+    )
+
+
+def _compare(dataset: Any, recorded: list[EpisodeData]) -> int:
+    errors, wrong, index = [], [], 0
+    if (len(dataset), dataset.num_episodes) != (sum(map(len, recorded)), len(recorded)):
+        wrong.append(f"{len(dataset)} frames in {dataset.num_episodes} episodes")
+    actions = np.concatenate([episode.columns[ACTION] for episode in recorded]).astype(np.float64)
+    if not np.allclose(dataset.meta.stats[ACTION]["q99"], np.quantile(actions, 0.99, axis=0)):
+        wrong.append("statistics of the action")
+    for number, episode in enumerate(recorded):
+        for t in range(episode.length):
+            item = dataset[index]
+            expected = {name: column[t] for name, column in episode.columns.items()}
+            expected |= {"task": episode.instruction, "episode_index": number, "frame_index": t, "index": index}
+            expected |= {"timestamp": np.float32(t / 20)}
+            expected["exact"] = np.float32(expected["exact"])  # LeRobot makes every float a float32
+            for name, value in expected.items():
+                if not np.array_equal(np.asarray(item[name]), value):
+                    wrong.append(f"{name} of frame {index}")
+            for camera, images in episode.images.items():
+                got = (item[IMAGES + camera].numpy().transpose(1, 2, 0) * 255).round().astype(int)
+                errors.append(np.abs(got - images[t]))
+            index += 1
+    mean, largest = float(np.mean(errors)), int(np.max(errors))
+    worst = max(float(error.mean()) for error in errors)
+    print(f"{index} frames, two cameras: mean error {mean:.2f}, of the worst frame {worst:.2f} (tolerance "
+          f"{MEAN_TOLERANCE}), largest {largest} (tolerance {MAX_TOLERANCE}), of 255")  # fmt: skip
+    if worst > MEAN_TOLERANCE or largest > MAX_TOLERANCE:
+        wrong.append("images")
+    print(f"differs: {', '.join(wrong[:10])}" if wrong else "columns, tasks, indices and statistics are equal")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
