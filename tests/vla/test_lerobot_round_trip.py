@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from hypothesis.extra import numpy as stnp
 
 from tests.episodes import CAMERAS, assert_same, make_episode, picture
 from vla.data.episode import ACTION, IMAGES, STATE, EpisodeData, EpisodeError
+from vla.data.lerobot import video
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_dataset, read_metadata
 from vla.data.lerobot.writer import DatasetWriter
@@ -161,3 +164,33 @@ def test_what_is_not_an_episode_is_refused(name):
     changes, message = BAD[name]
     with pytest.raises(EpisodeError, match=message):
         make_episode(**changes)
+
+
+def test_several_episodes_in_a_file_as_lerobot_writes_them(tmp_path):
+    made, root = [make_episode(number, 4 + number) for number in range(3)], tmp_path / "set"
+    with DatasetWriter(root) as writer:
+        for episode in made:
+            writer.add(episode)
+    for folder in ("data", "meta/episodes"):
+        files = sorted((root / folder).glob("*/*.parquet"))
+        table = pa.concat_tables([pq.read_table(file) for file in files])
+        for camera in CAMERAS if folder != "data" else ():
+            starts = np.cumsum([0, *map(len, made)])[:-1] / made[0].fps
+            for name, values in (("file_index", [0, 0, 0]), ("from_timestamp", starts.tolist())):
+                key = f"videos/{IMAGES}{camera}/{name}"
+                table = table.set_column(table.column_names.index(key), key, pa.array(values))
+        if folder != "data":
+            key = "data/file_index"
+            table = table.set_column(table.column_names.index(key), key, pa.array([0, 0, 0]))
+        for file in files[1:]:
+            file.unlink()
+        pq.write_table(table, files[0])
+    for camera in CAMERAS:
+        first, *others = sorted((root / "videos" / (IMAGES + camera)).glob("*/*.mp4"))
+        for file in others:
+            file.unlink()
+        first.write_bytes(video.encode(np.concatenate([episode.images[camera] for episode in made]), made[0].fps))
+    dataset = read_dataset(root)
+    assert dataset.verify() == 15
+    for index in (2, 0, 1):
+        assert_same(dataset[index], made[index])
