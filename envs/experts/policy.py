@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -53,6 +54,14 @@ class LiberoExpert:
             self._goals = read_goals(self._world)
         self._servo.reset()
         self._skill = None
+
+    def memory(self) -> Any:
+        """A copy of what the expert has in mind, for `recall`: present skill, speed, integrators."""
+        return copy.deepcopy((self._servo, self._skill), {id(self._world): self._world})
+
+    def recall(self, memory: Any) -> None:
+        """Go on with a copy of what was in mind at some moment."""
+        self._servo, self._skill = copy.deepcopy(memory, {id(self._world): self._world})
 
     def infer(self, observation: Observation) -> ActionChunk:
         """One action for the simulator's present state.

@@ -51,7 +51,7 @@ class World:
         self._mj = mujoco
         self.task_name: str = f"{env.task.suite} task {env.task.id} ({env.task.name})"
         self.upstream = env.scene.upstream
-        self._model, self._data = env.scene.model, env.scene.data
+        self._scene, self._model = env.scene, env.scene.model
         robot = self.upstream.robots[0]
         self._site: int = robot.eef_site_id
         self._finger_qpos = list(robot._ref_gripper_joint_pos_indexes)
@@ -59,6 +59,11 @@ class World:
         self._arm_model = ArmModel(self._model, self._site, self._arm_qpos, np.array(robot.init_qpos))
         self._index_geoms(robot)
         self.base: FloatArray = self._data.xpos[self._model.body(robot.robot_model.root_body).id].copy()
+
+    @property
+    def _data(self) -> Any:
+        """MuJoCo's data; while the scene is imagined (`envs.libero.imagination`) those of the copy."""
+        return self._scene.data
 
     def _index_geoms(self, robot: Any) -> None:
         """Sort the collision geometry by owner."""

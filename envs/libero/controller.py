@@ -10,6 +10,7 @@ Source: robosuite 1.4.0, environments/base.py `step`, robots/single_arm.py `cont
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -73,6 +74,21 @@ class LeanController:
         self._goal_pos, self._goal_mat = np.array(controller.goal_pos), np.array(controller.goal_ori)
         self._grip = np.zeros(1)
         self._reading_is_current = True
+
+    def fork(self, data: Any, stretch: float = 1.0) -> LeanController:
+        """A controller in the same state that moves `data`, a copy of the simulator's; this one is left alone.
+
+        Args:
+            data: MuJoCo's data to move.
+            stretch: how much longer its physics substeps are than the benchmark's.
+        """
+        fork = copy.copy(self)
+        fork._data = data
+        # Everything else is replaced when it changes, and may be shared; these are written in place.
+        fork._jac_pos, fork._jac_rot = self._jac_pos.copy(), self._jac_rot.copy()
+        fork._full_mass = self._full_mass.copy()
+        fork._grip_speed = self._grip_speed * stretch  # the fingers' set point moves with every substep
+        return fork
 
     def command(self, action: FloatArray) -> None:
         """Take a new action for the next control step. `action`: (7,) position, rotation, gripper."""
