@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
-import numpy as np
-
 from vla.protocols import Policy
 from vla.runtime.inference.executor import QueueExecutor
 from vla.types import FloatArray
@@ -51,10 +49,11 @@ class Asynchronous(QueueExecutor):
         rest = actions
         if self._drop_elapsed:
             self._check_outlasts_latency(len(actions))
-            rest = actions[self._tick - asked :]  # empty after a measured latency beyond the chunk: ask again
+            # What was held does not count as elapsed: a robot that stood still is where the chunk begins.
+            rest = actions[len(self._meanwhile) :]
         self._size, self._source = len(actions), asked
-        self._queue = deque(self._joined(np.array(self._queue), rest))
+        self._queue = deque(self._joined(actions, rest))
 
-    def _joined(self, old: FloatArray, new: FloatArray) -> FloatArray:
-        """The actions from this tick on: (O, A) left of the old chunk, (N, A) of the new one -> (N, A)."""
-        return new
+    def _joined(self, chunk: FloatArray, rest: FloatArray) -> FloatArray:
+        """The actions from this tick on: a chunk (K, A) that arrived and what is left of it (N, A) -> (N, A)."""
+        return rest

@@ -61,6 +61,7 @@ class Executor(ABC):
         self._tick = -1
         self._instruction: str | None = None
         self._query: Query | None = None
+        self._meanwhile: list[FloatArray] = []  # planned actions executed since the query began; holds do not count
         self._last: FloatArray | None = None
         self.policy_calls = 0
         self.policy_s = 0.0
@@ -86,6 +87,8 @@ class Executor(ABC):
         action, self.planned_at = self._take()
         if action is None:
             action = spec.hold(self._last)
+        else:
+            self._meanwhile.append(action)
         self._last = action
         return action
 
@@ -106,6 +109,7 @@ class Executor(ABC):
                 f"policy: asked about {observation.instruction!r}, answered for {chunk.instruction!r}; "
                 "ActionChunk.instruction must be the observation's"
             )
+        self._meanwhile = []
         self._query = Query(chunk, self._tick, self._tick + self._delay(measured))
 
     def _delay(self, measured_s: float) -> int:

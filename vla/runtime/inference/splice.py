@@ -15,9 +15,13 @@ class Splice(Asynchronous):
     """Asynchronous, but the elapsed part of the new chunk is dropped and the motion fades from old to new.
 
     The old chunk runs until the new one arrives; then, for `fade` ticks, each action is a mean of both plans for
-    that tick, with the new one's weight growing evenly. Deltas are velocities and are faded like positions. The
-    gripper is never blended: half closed means nothing, so it follows the new chunk at once. Where the old chunk has
-    ended the fade starts from the hold action.
+    that tick, with the new one's weight growing evenly. Where the old plan has ended, what was sent last goes on. The
+    gripper is never blended: half closed means nothing, so it follows the new chunk at once.
+
+    Deltas need one thing more. An absolute position says where to be, whatever was done before; a delta does not, so
+    dropping the elapsed part of a chunk drops the motion in it, and a correction that is always planned for the next
+    ticks is never made. The difference between what the new chunk planned for the elapsed ticks and what was
+    executed in them is therefore made up for, spread smoothly over `repay` ticks.
 
     Unlike temporal ensembling, which is a mean of all plans all the time, it reacts fully after `fade` ticks. Unlike
     real-time chunking it needs nothing from the policy.
@@ -26,6 +30,8 @@ class Splice(Asynchronous):
         policy: whom to ask.
         execute: see `Asynchronous`.
         fade: ticks of the cross-fade; 0 switches hard.
+        repay: ticks in which the motion of dropped deltas is made up for, at least twice the latency; 0 drops it. Not
+            used for positions.
         latency_s: [s] see `Latency`.
         jitter_s: [s] see `Latency`.
     """
@@ -35,22 +41,46 @@ class Splice(Asynchronous):
         policy: Policy,
         execute: int | None = None,
         fade: int = 4,
+        repay: int = 8,
         latency_s: float | Literal["measured"] = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
-        if type(fade) is not int or fade < 0:
-            raise ValueError(f"runtime.fade: expected a whole number of ticks, 0 or more, got {fade!r}")
+        for name, ticks in (("fade", fade), ("repay", repay)):
+            if type(ticks) is not int or ticks < 0:
+                raise ValueError(f"runtime.{name}: expected a whole number of ticks, 0 or more, got {ticks!r}")
         super().__init__(policy, execute, True, latency_s, jitter_s)
-        self._fade = fade
+        self._fade, self._repay = fade, repay
 
-    def _joined(self, old: FloatArray, new: FloatArray) -> FloatArray:
+    def _joined(self, chunk: FloatArray, rest: FloatArray) -> FloatArray:
         if self._last is None:  # the first motion of an episode: there is nothing to fade from
-            return new
-        if len(old) == 0:
-            old = np.tile(self._spec.hold(self._last), (self._fade, 1))
-        ticks = min(self._fade, len(old), len(new))
-        weight = (np.arange(1, ticks + 1) / (ticks + 1))[:, None]  # (ticks, 1)
-        faded = (1 - weight) * old[:ticks] + weight * new[:ticks]  # (ticks, A)
+            return rest
+        joined = self._faded(self._last, rest)
+        if self._spec.kind == "eef_delta":
+            joined = self._repaid(joined, chunk)
         gripper = self._spec.gripper
-        faded[:, gripper] = new[:ticks, gripper]
-        return np.concatenate([faded, new[ticks:]])
+        joined[:, gripper] = rest[:, gripper]
+        return joined
+
+    def _faded(self, last: FloatArray, rest: FloatArray) -> FloatArray:
+        """(N, A) that begins near what goes on and ends as `rest` (N, A)."""
+        ticks = min(self._fade, len(rest))
+        old = list(self._queue)[:ticks]
+        old += [old[-1] if old else last] * (ticks - len(old))
+        weight = (np.arange(1, ticks + 1) / (ticks + 1))[:, None]  # (ticks, 1)
+        faded = rest.copy()
+        if ticks:
+            faded[:ticks] = (1 - weight) * np.array(old) + weight * rest[:ticks]
+        return faded
+
+    def _repaid(self, joined: FloatArray, chunk: FloatArray) -> FloatArray:
+        """`joined` (N, A) and the motion that `chunk` (K, A) planned for the elapsed ticks but that was not made."""
+        elapsed = len(self._meanwhile)
+        if self._repay == 0 or elapsed == 0:
+            return joined
+        # Twice the delay or more: what is repaid now looks owed to a plan on its way, and would be taken back at once.
+        ticks = max(self._repay, 2 * elapsed)
+        owed = chunk[:elapsed].sum(axis=0) - np.sum(self._meanwhile, axis=0)  # (A,)
+        bump = np.sin(np.pi * np.arange(1, ticks + 1) / (ticks + 1)) ** 2  # begins and ends flat
+        repaid = joined[:ticks] + np.outer(bump / bump.sum(), owed)[: len(joined)]
+        joined[:ticks] = np.clip(repaid, self._spec.low, self._spec.high)  # no more than the robot can do
+        return joined
