@@ -28,7 +28,7 @@ def composed(*overrides: str, primary: str = "eval"):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option):
-    primary = "collect" if group == "demonstrator" else "eval"
+    primary = {"demonstrator": "collect", "model": "train"}.get(group, "eval")
     assert composed(f"{group}={option}", primary=primary)[group]
 
 

@@ -1,0 +1,129 @@
+"""Training frames: a dataset decoded once, at the network's resolution, into memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from vla.data.lerobot.errors import DatasetError
+from vla.data.lerobot.reader import Dataset, read_dataset
+from vla.types import Image
+
+NEEDED = ("observation.state", "action_chunk", "action_chunk_valid", "keyframes")
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """F frames of many episodes; the images stay on disk until they are read.
+
+    Attributes:
+        images: (F, N, 3, H, W) uint8 RGB, memory-mapped.
+        state: (F, S) float32.
+        actions: (F, L, A) float32, the expert's next L actions.
+        valid: (F, L) whether each was planned from this frame.
+        keyframes: (F, J, 3) [m] where the hand will be.
+        points: (F, N, J, 2) the same in each image; -1 to 1 inside it.
+        episode: (F,) index of the episode.
+        task: (F,) index into `instructions`.
+        suite: (F,) index into `suites`.
+    """
+
+    images: npt.NDArray[np.uint8]
+    state: npt.NDArray[np.float32]
+    actions: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+    keyframes: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
+    episode: npt.NDArray[np.int64]
+    task: npt.NDArray[np.int64]
+    suite: npt.NDArray[np.int64]
+    instructions: tuple[str, ...]
+    suites: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+
+def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> Frames:
+    """The frames of a dataset, decoded if the cache does not hold them yet.
+
+    Args:
+        root: of the dataset.
+        cameras: N, in the order in which the network sees them.
+        size: [px] edge of the network's images.
+        cache: folder for decoded frames; may be deleted at any time.
+
+    Raises:
+        DatasetError: the dataset is damaged, lacks a camera, or was not recorded from demonstrations.
+    """
+    dataset = read_dataset(root, cameras=cameras)
+    if missing := [name for name in NEEDED if name not in dataset.features]:
+        raise DatasetError(
+            f"{root}: expected demonstrations, with the columns {', '.join(NEEDED)}; missing {', '.join(missing)}. "
+            "Record with scripts/collect.py."
+        )
+    key = json.dumps([str(root.resolve()), len(dataset), list(cameras), size])
+    folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
+    if not (folder / "done").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        _decode(dataset, cameras, size, folder)
+    columns = np.load(folder / "columns.npz", allow_pickle=False)
+    names = json.loads((folder / "names.json").read_text())
+    return Frames(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        instructions=tuple(names["instructions"]),
+        suites=tuple(names["suites"]),
+        **{name: columns[name] for name in columns.files},
+    )
+
+
+def shrink(image: Image, size: int) -> Image:
+    """(H, W, 3) -> (size, size, 3): every pixel is the mean of those it covers."""
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    total = sum(episode.length for episode in dataset.episodes)
+    shape = (total, len(cameras), 3, size, size)
+    images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "keyframes", "points")}
+    owners: list[tuple[int, int, int, int]] = []  # episode, instruction, suite, frames
+    instructions: dict[str, int] = {}
+    suites: dict[str, int] = {}
+    start = 0
+    for index in tqdm(range(len(dataset)), desc="decoding", unit="episode"):
+        episode = dataset[index]
+        columns = episode.columns
+        for at, camera in enumerate(cameras):
+            small = np.stack([shrink(image, size) for image in episode.images[camera]])  # (T, H, W, 3)
+            images[start : start + len(episode), at] = small.transpose(0, 3, 1, 2)
+        start += len(episode)
+        parts["state"].append(columns["observation.state"])
+        parts["actions"].append(columns["action_chunk"])
+        parts["valid"].append(columns["action_chunk_valid"])
+        parts["keyframes"].append(columns["keyframes"])
+        parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
+        words = instructions.setdefault(episode.instruction, len(instructions))
+        suite = suites.setdefault(str(episode.metadata.get("suite", "")), len(suites))
+        owners.append((index, words, suite, len(episode)))
+    images.flush()
+    lengths = [owner[3] for owner in owners]
+    arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
+    for at, name in enumerate(("episode", "task", "suite")):
+        arrays[name] = np.repeat([owner[at] for owner in owners], lengths)
+    np.savez(folder / "columns.npz", **arrays)
+    (folder / "names.json").write_text(json.dumps({"instructions": list(instructions), "suites": list(suites)}))
+    (folder / "done").touch()

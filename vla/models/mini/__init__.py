@@ -1,0 +1,1 @@
+"""The CPU-scale model: the contract of OpenVLA-OFT, some thousand times cheaper."""

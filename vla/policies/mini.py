@@ -1,0 +1,96 @@
+"""The small VLA as a policy: images, state and words in, a chunk of robot actions out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from vla.data.frames import shrink
+from vla.models.mini.checkpoint import read_checkpoint
+from vla.models.mini.model import MiniInputs
+from vla.normalize import Normalizer
+from vla.policies.gripper import to_robot
+from vla.policies.words import SentenceEncoder
+from vla.types import ActionChunk, Image, Observation
+
+
+class MiniPolicy:
+    """Answers one observation or a batch of them.
+
+    Args:
+        checkpoint: folder that `scripts/train.py` wrote.
+        instruction: words to use instead of the observation's, for ablations: text, or None.
+        device: torch device; None: a GPU if there is one.
+        seed: of the noise of denoising heads.
+
+    Raises:
+        CheckpointError: the checkpoint is not found or contradictory.
+    """
+
+    def __init__(
+        self, checkpoint: str, instruction: str | None = None, device: str | None = None, seed: int = 0
+    ) -> None:
+        found = read_checkpoint(checkpoint)
+        self.embodiment = found.embodiment
+        kind = found.embodiment.normalization
+        self._action_scale = Normalizer.from_statistics(found.statistics["action"], kind)
+        self._state_scale = Normalizer.from_statistics(found.statistics["proprio"], kind)
+        self._instruction, self._seed = instruction, seed
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._model = found.build().for_inference().to(self._device)
+        self._words = SentenceEncoder()
+
+    def reset(self) -> None:
+        """Nothing to forget: the answer depends on the observation alone."""
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        """Plan the next actions."""
+        return self.infer_batch([observation])[0]
+
+    @torch.no_grad()
+    def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        """Plan for each observation; instructions may differ.
+
+        Raises:
+            ValueError: an observation lacks a camera, or its state is not as the embodiment says.
+        """
+        if not observations:
+            return []
+        pixels = np.stack([self._pixels(observation) for observation in observations])  # (B, N, 3, H, W)
+        started = time.perf_counter()
+        states = np.stack([self._state_scale.normalize(observation.state) for observation in observations])
+        words = self._words([self._words_of(observation) for observation in observations])  # (B, E)
+        inputs = MiniInputs(
+            torch.as_tensor(pixels, device=self._device),
+            torch.as_tensor(words, device=self._device),
+            torch.as_tensor(states, dtype=torch.float32, device=self._device),
+        )
+        noise = None
+        if self._model.action_head.denoises:
+            shape = (len(observations), self.embodiment.chunk, len(self.embodiment.action))
+            noise = torch.as_tensor(np.random.default_rng(self._seed).standard_normal(shape), dtype=torch.float32)
+        normalised = self._model(inputs, noise).double().cpu().numpy()  # (B, K, A)
+        actions = to_robot(self._action_scale.unnormalize(np.clip(normalised, -1.0, 1.0)), self.embodiment.gripper)
+        seconds = (time.perf_counter() - started) / len(observations)
+        return [
+            ActionChunk(chunk, observation.instruction, observation.time, seconds)
+            for chunk, observation in zip(actions, observations, strict=True)
+        ]
+
+    def _words_of(self, observation: Observation) -> str:
+        return observation.instruction if self._instruction is None else self._instruction
+
+    def _pixels(self, observation: Observation) -> Image:
+        """(N, 3, H, W), cameras in the embodiment's order."""
+        images = []
+        for camera in self.embodiment.cameras:
+            if camera not in observation.images:
+                raise ValueError(
+                    f"observation: no camera {camera!r}, got {sorted(observation.images)}; "
+                    f"the checkpoint needs {list(self.embodiment.cameras)}"
+                )
+            images.append(shrink(np.asarray(observation.images[camera]), self.embodiment.images.size))
+        return np.stack(images).transpose(0, 3, 1, 2)

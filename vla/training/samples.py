@@ -1,0 +1,148 @@
+"""Batches for the small model: frames drawn at random, augmented, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla.data.frames import Frames
+from vla.data.paraphrase import paraphrases
+from vla.models.mini.loss import Targets
+from vla.models.mini.model import MiniInputs
+from vla.normalize import Normalization, Normalizer
+from vla.policies.words import SentenceEncoder
+from vla.types import Image
+
+DISPLACEMENT_M = 0.1  # [m] unit of the keyframe displacement
+POSITION, ROTATION = slice(0, 3), slice(3, 6)  # of the hand, in the state
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much a sample varies.
+
+    Attributes:
+        shift: [px] largest shift of an image.
+        brightness: largest change, as part of the range.
+        contrast, gain: largest change of contrast, and of each colour alone, as a factor.
+        other_words: part of the samples that are told in other words.
+    """
+
+    shift: int = 3
+    brightness: float = 0.1
+    contrast: float = 0.2
+    gain: float = 0.08
+    other_words: float = 0.5
+
+
+class Samples:
+    """Draws batches from several sets of frames. A batch depends on the seed and its number only.
+
+    Args:
+        frames: the sets.
+        statistics: see `make_statistics`.
+        chunk: K, actions of a sample.
+        augmentation: how much samples vary.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frames],
+        statistics: Mapping[str, Any],
+        kind: Normalization,
+        chunk: int,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
+        self._ends = np.cumsum([len(each) for each in frames])
+        self._actions = Normalizer.from_statistics(statistics["action"], kind)
+        self._states = Normalizer.from_statistics(statistics["proprio"], kind)
+        encoder = SentenceEncoder()
+        self._words = [[encoder(paraphrases(text)) for text in each.instructions] for each in frames]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def batch(self, number: int, size: int) -> tuple[MiniInputs, Targets]:
+        """Batch `number` of `size` samples."""
+        generator = np.random.default_rng([self._seed, number])
+        drawn = np.sort(generator.integers(len(self), size=size))  # in the order of the file
+        images, words, states, actions, valid, points, displacement = zip(
+            *(self._sample(int(index), generator) for index in drawn), strict=True
+        )
+        inputs = MiniInputs(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(np.stack(words)),
+            torch.from_numpy(self._states.normalize(np.stack(states)).astype(np.float32)),
+        )
+        targets = Targets(
+            torch.from_numpy(self._actions.normalize(np.stack(actions)).astype(np.float32)),
+            torch.from_numpy(np.stack(valid)),
+            torch.from_numpy(np.stack(points).astype(np.float32)),
+            torch.from_numpy(np.stack(displacement).astype(np.float32)),
+        )
+        return inputs, targets
+
+    def _sample(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        frames, row = self._frames[which], index - (int(self._ends[which - 1]) if which else 0)
+        forms = self._words[which][frames.task[row]]  # (forms, E)
+        other = generator.random() < self._augmentation.other_words
+        words = forms[generator.integers(len(forms))] if other else forms[0]
+        shifts = generator.integers(
+            -self._augmentation.shift, self._augmentation.shift + 1, (frames.images.shape[1], 2)
+        )
+        images = np.stack(
+            [
+                self._vary(image, shift, generator)
+                for image, shift in zip(
+                    frames.images[row], np.resize(shifts, (len(frames.images[row]), 2)), strict=True
+                )
+            ]
+        )  # (N, 3, H, W)
+        moved = shifts[:, None] * (2 / images.shape[-1])  # (N, 1, 2)
+        state = frames.state[row]
+        displacement = (frames.keyframes[row] - state[POSITION]) / DISPLACEMENT_M  # (J, 3)
+        chunk = self._chunk
+        return (
+            images,
+            words,
+            state,
+            frames.actions[row, :chunk],
+            frames.valid[row, :chunk],
+            frames.points[row] + moved,
+            displacement,
+        )
+
+    def _vary(self, image: Image, shift: np.ndarray, generator: np.random.Generator) -> Image:
+        """(3, H, W) -> (3, H, W): shifted right and down by `shift`, with other light."""
+        size, border = image.shape[1], self._augmentation.shift
+        augmentation = self._augmentation
+        contrast = 1 + generator.uniform(-1, 1) * augmentation.contrast
+        gains = contrast * (1 + generator.uniform(-1, 1, 3) * augmentation.gain)
+        offset = 128 * (1 - contrast) + 255 * augmentation.brightness * generator.uniform(-1, 1)
+        table = np.clip(np.arange(256)[None] * gains[:, None] + offset, 0, 255).astype(np.uint8)  # (3, 256)
+        lit = np.stack([table[channel][image[channel]] for channel in range(3)])
+        if border == 0:
+            return lit
+        padded = np.pad(lit, ((0, 0), (border, border), (border, border)), mode="edge")
+        left, top = border - int(shift[0]), border - int(shift[1])
+        return padded[:, top : top + size, left : left + size]
+
+
+def make_statistics(frames: Sequence[Frames]) -> dict[str, Any]:
+    """Bounds of actions and states. The hand's axis-angle passes unchanged: the network turns it into a matrix."""
+    actions = np.concatenate([each.actions[each.valid] for each in frames])
+    states = np.concatenate([each.state for each in frames])
+    mask = np.ones(states.shape[1], dtype=bool)
+    mask[ROTATION] = False
+    return {
+        "action": {"min": actions.min(0).tolist(), "max": actions.max(0).tolist()},
+        "proprio": {"min": states.min(0).tolist(), "max": states.max(0).tolist(), "mask": mask.tolist()},
+    }
