@@ -34,6 +34,10 @@ class FakeBenchmark:
         ]
 
 
+def fake_benchmark(suite: str) -> FakeBenchmark:
+    return FakeBenchmark(suite)
+
+
 def fake_preflight(drifts: Sequence[str] = ()) -> Conformance:
     return Conformance({"renderer": "fake"}, tuple(drifts))
 
@@ -131,6 +135,24 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         if kind == "hang_once":
             signal.pause()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class FakeDemonstrations(FakeEnv):
+    """Scenes to learn from: any seed is a trial, images may be read late, the camera looks straight down."""
+
+    nearest_official_m = 1.0
+
+    def __init__(self, suite: str, task_id: int, scene: str, render: str, **options: Any) -> None:
+        super().__init__(suite, task_id, **options)
+
+    def camera_poses(self) -> dict[str, Any]:
+        return dict.fromkeys(self.cameras, self)
+
+    def project(self, points: FloatArray) -> FloatArray:
+        return points[:, :2] / 10
+
+    def _observe(self) -> dict[str, Any]:
+        return {"images": {name: self.draw() for name in self.cameras}, "state": self._state.copy()}
 
 
 class PushPolicy:

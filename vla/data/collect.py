@@ -104,6 +104,7 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     finally:
         for child in children:
             child.stop()
+    DatasetWriter(root, robot_type="libero").close()  # exact statistics over all episodes
 
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:
@@ -179,8 +180,10 @@ class Collector:
         nearest = unwrapped.nearest_official_m
         if nearest < SAME_SCENE_M:
             return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "equals an evaluation scene")
-        if episode.outcome != Outcome.SUCCESS or recorder.frames == 0:
+        if episode.outcome != Outcome.SUCCESS:
             return Attempt(key, str(episode.outcome), 0, episode.steps, nearest)
+        if recorder.frames == 0:
+            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "no undisturbed frame")
         metadata = {
             "suite": key[0],
             "task_id": key[1],
