@@ -8,6 +8,14 @@ from vla.embodiment import Gripper
 from vla.types import FloatArray
 
 
+def from_robot(actions: FloatArray, gripper: Gripper) -> FloatArray:
+    """The other way round, for what `to_robot` can answer: (..., A) -> (..., A), a copy."""
+    translated = actions.copy()
+    if gripper is Gripper.LIBERO:
+        translated[..., -1] = (1 - actions[..., -1]) / 2
+    return translated
+
+
 def to_robot(actions: FloatArray, gripper: Gripper) -> FloatArray:
     """Translate the last number of each action: (..., A) -> (..., A), a copy.
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vla.data.pixels import query_pixels
 from vla.embodiment import Embodiment
 from vla.models.heads import head_class
+from vla.models.heads.inpainting import Prefix
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import HeadConfig
 from vla.models.openvla_oft.locate import read_checkpoint
@@ -23,7 +24,7 @@ from vla.models.openvla_oft.selftest import check_mask_mode
 from vla.models.openvla_oft.sequence import pad_prompts
 from vla.models.openvla_oft.weights import CheckpointError
 from vla.normalize import Normalizer, choose_statistics
-from vla.policies.gripper import to_robot
+from vla.policies.gripper import from_robot, to_robot
 from vla.policies.prompt import Prompt
 from vla.types import ActionChunk, FloatArray, Observation
 
@@ -101,6 +102,28 @@ class OpenVLAOFTPolicy:
             ActionChunk(chunk, observation.instruction, observation.time, seconds)
             for chunk, observation in zip(actions, observations, strict=True)
         ]
+
+    @property
+    def accepts_prefix(self) -> bool:
+        """Whether `infer_after` works: with a head that denoises."""
+        return self._model.action_head.denoises
+
+    @torch.no_grad()
+    def infer_after(self, observation: Observation, prefix: FloatArray, frozen: int) -> ActionChunk:
+        """Plan on from the running chunk (see `vla.protocols.PrefixPolicy`).
+
+        Raises:
+            ValueError: the checkpoint's head does not denoise, or there are not `frozen` actions in `prefix`.
+        """
+        started = time.perf_counter()
+        inputs = self._inputs([observation])
+        known = self._action_scale.normalize(from_robot(prefix, self.embodiment.gripper))  # (P, A)
+        wanted = Prefix(torch.as_tensor(known, device=self._device)[None], frozen)
+        normalised = self._model.continue_chunk(inputs, wanted, self._noise(inputs))  # (1, K, A)
+        actions = self._to_robot(normalised.double().cpu().numpy())[0]  # (K, A)
+        kept = min(frozen, len(actions))
+        actions[:kept] = prefix[:kept]  # to the last bit, and also where normalising clipped
+        return ActionChunk(actions, observation.instruction, observation.time, time.perf_counter() - started)
 
     def _inputs(self, observations: Sequence[Observation]) -> Inputs:
         ids, lengths = pad_prompts([self._prompt(observation.instruction) for observation in observations])

@@ -13,7 +13,7 @@ from typing import Any
 
 from vla.models.heads.base import ActionHead, HeadSizes
 
-_NOT_HEADS = ("base", "mlp_resnet", "noise_schedule")
+_NOT_HEADS = ("base", "inpainting", "mlp_resnet", "noise_schedule")
 
 
 def head_names() -> list[str]:

@@ -9,6 +9,8 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from vla.models.heads.inpainting import Prefix
+
 
 @dataclass(frozen=True)
 class HeadSizes:
@@ -72,6 +74,24 @@ class ActionHead(nn.Module, ABC):
         Returns:
             (B, K, A).
         """
+
+    def continue_chunk(self, query: Query, prefix: Prefix, noise: Tensor | None = None) -> Tensor:
+        """Like `predict`, but going on from a running chunk; only heads that denoise can.
+
+        Args:
+            query: the encoded observations.
+            prefix: what is left of the running chunk.
+            noise: (B, K, A) where to start, drawn from a normal if None.
+
+        Returns:
+            (B, K, A), of which the frozen steps are those of the prefix.
+
+        Raises:
+            ValueError: this head does not denoise.
+        """
+        raise ValueError(
+            f"{type(self).__module__}: this head cannot continue a chunk; expected a flow or diffusion head"
+        )
 
     @abstractmethod
     def loss(self, query: Query, actions: Tensor) -> Tensor:

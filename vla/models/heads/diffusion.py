@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vla.models.heads.base import ActionHead, HeadSizes, Query
+from vla.models.heads.inpainting import Inpainting, Prefix
 from vla.models.heads.mlp_resnet import MLPResNet
-from vla.models.heads.noise_schedule import add_noise, cosine_alphas, ddim_step, leading_timesteps
+from vla.models.heads.noise_schedule import add_noise, cosine_alphas, ddim_mix, ddim_step, leading_timesteps
 
 
 class Head(ActionHead):
@@ -44,6 +45,26 @@ class Head(ActionHead):
             predicted = self.noise(query, sample, times)
             sample = ddim_step(sample, predicted, time, self.trained_steps // self.steps, alphas)
         return sample
+
+    def continue_chunk(self, query: Query, prefix: Prefix, noise: Tensor | None = None) -> Tensor:
+        """See `ActionHead.continue_chunk`."""
+        sample = self.draw_noise(query) if noise is None else noise.to(query.device, query.dtype)  # (B, K, A)
+        inpainting = Inpainting(prefix, sample)
+        alphas = cosine_alphas(self.trained_steps)
+        for time in self.times:
+            times = torch.full((query.batch,), time, device=query.device)  # (B,)
+            signal, spread = float(alphas[time].sqrt()), float((1 - alphas[time]).sqrt())
+
+            def clean(noisy: Tensor, times: Tensor = times, signal: float = signal, spread: float = spread) -> Tensor:
+                return (noisy - spread * self.noise(query, noisy, times)) / signal
+
+            sample = inpainting.put_in(sample, signal, spread)
+            estimate, move = inpainting.guided(clean, sample, signal, spread, limit=1.0)
+            # The noise is what the network says, but for the move: so without a prefix this is `predict`.
+            predicted = (sample - signal * (estimate + move)) / spread
+            aim = estimate.clamp(-1, 1) + move
+            sample = ddim_mix(aim, predicted, time, self.trained_steps // self.steps, alphas)
+        return inpainting.put_in(sample, 1.0, 0.0)
 
     def loss(self, query: Query, actions: Tensor) -> Tensor:
         """Mean squared error of the noise at a random level for each sample."""

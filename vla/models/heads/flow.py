@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from vla.models.heads.base import ActionHead, HeadSizes, Query
+from vla.models.heads.inpainting import Inpainting, Prefix
 from vla.models.heads.mlp_resnet import MLPResNet
 
 _TIME_SCALE = 1000.0  # spreads times in [0, 1] over the sinusoids, which were made for step counts
@@ -44,6 +45,22 @@ class Head(ActionHead):
             time = torch.full((query.batch,), step / self.steps, device=query.device)  # (B,)
             sample = sample + self.velocity(query, sample, time) / self.steps
         return sample
+
+    def continue_chunk(self, query: Query, prefix: Prefix, noise: Tensor | None = None) -> Tensor:
+        """See `ActionHead.continue_chunk`."""
+        sample = self.draw_noise(query) if noise is None else noise.to(query.device, query.dtype)  # (B, K, A)
+        inpainting = Inpainting(prefix, sample)
+        for step in range(self.steps):
+            part = step / self.steps
+            time = torch.full((query.batch,), part, device=query.device)  # (B,)
+
+            def clean(noisy: Tensor, time: Tensor = time, part: float = part) -> Tensor:
+                return noisy + (1 - part) * self.velocity(query, noisy, time)
+
+            sample = inpainting.put_in(sample, part, 1 - part)
+            estimate, move = inpainting.guided(clean, sample, part, 1 - part)
+            sample = sample + (estimate + move - sample) / (1 - part) / self.steps
+        return inpainting.put_in(sample, 1.0, 0.0)
 
     def loss(self, query: Query, actions: Tensor) -> Tensor:
         """Mean squared error of the velocity at a random time for each sample."""

@@ -41,6 +41,11 @@ def add_noise(clean: Tensor, noise: Tensor, time: Tensor, alphas: Tensor) -> Ten
 def ddim_step(sample: Tensor, noise: Tensor, time: int, stride: int, alphas: Tensor) -> Tensor:
     """Go from `time` to `time - stride`, with the clean sample clipped to [-1, 1]: (B, K, A) -> (B, K, A)."""
     alpha = alphas[time]
-    alpha_next = alphas[time - stride] if time >= stride else torch.ones_like(alpha)
     clean = ((sample - (1 - alpha).sqrt() * noise) / alpha.sqrt()).clamp(-1, 1)
+    return ddim_mix(clean, noise, time, stride, alphas)
+
+
+def ddim_mix(clean: Tensor, noise: Tensor, time: int, stride: int, alphas: Tensor) -> Tensor:
+    """The sample at `time - stride` that consists of these two: (B, K, A), (B, K, A) -> (B, K, A)."""
+    alpha_next = alphas[time - stride] if time >= stride else torch.ones_like(alphas[time])
     return alpha_next.sqrt() * clean + (1 - alpha_next).sqrt() * noise

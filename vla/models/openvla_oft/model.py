@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vla.models.heads import build_head
 from vla.models.heads.base import HeadSizes
+from vla.models.heads.inpainting import Prefix
 from vla.models.openvla_oft.config import MaskMode, ModelConfig
 from vla.models.openvla_oft.language import Cache, LanguageModel
 from vla.models.openvla_oft.projectors import PatchProjector, VectorProjector, sinusoid
@@ -63,6 +64,10 @@ class OpenVLAOFT(nn.Module):
             (B, K, A).
         """
         return self.action_head.predict(self.encode(inputs), noise)
+
+    def continue_chunk(self, inputs: Inputs, prefix: Prefix, noise: Tensor | None = None) -> Tensor:
+        """Normalised actions (B, K, A) that go on from a running chunk (see `ActionHead.continue_chunk`)."""
+        return self.action_head.continue_chunk(self.encode(inputs), prefix, noise)
 
     def loss(self, inputs: Inputs, actions: Tensor, film_sees_padding: bool = False) -> Tensor:
         """Scalar training loss for normalised actions (B, K, A). For the flag see `encode`."""
