@@ -110,7 +110,8 @@ class TakenOver:
     """The learner acts, and the expert takes over now and then. Implements `Demonstrator`.
 
     Stretches of the learner and of the expert follow each other, so that the expert shows its whole next chunk from
-    states that the learner came to. After `budget` ticks the expert alone finishes the episode.
+    states that the learner came to. The expert is asked in all of them: keyframes are where it would have acted. After
+    `budget` ticks the expert alone finishes the episode.
 
     Args:
         expert: asked at every tick.
@@ -157,8 +158,8 @@ class TakenOver:
         if self._left == 0 and self._tick < self._budget:
             self.disturbed = not self.disturbed
             self._left = int(self._generator.integers(*(self._learner_ticks if self.disturbed else self._expert_ticks)))
-            if self.disturbed:
-                self._learner.reset(self._spec)  # what it planned before the expert's stretch is stale
+            # What either had in mind before the other's stretch is stale.
+            (self._learner if self.disturbed else self._expert).reset(self._spec)
         elif self._tick >= self._budget:
             self.disturbed = False
         self._left, self._tick = max(0, self._left - 1), self._tick + 1
