@@ -294,3 +294,13 @@ def test_sentences_of_one_meaning_are_closer_than_those_of_two():
     )
     assert milk.shape == (384,)
     assert milk @ same > 0.8 > milk @ soup
+
+
+def test_a_blind_policy_does_not_ask_for_images(tmp_path):
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, blind=True)
+    write_checkpoint(tmp_path, dataclasses.replace(checkpoint(MiniVLA(config)), config=config))
+    seen = observation()
+    policy = MiniPolicy(str(tmp_path))
+    unseen = policy.infer(dataclasses.replace(seen, images={})).actions
+    np.testing.assert_array_equal(unseen, policy.infer(seen).actions)

@@ -84,7 +84,10 @@ class MiniPolicy:
         return observation.instruction if self._instruction is None else self._instruction
 
     def _pixels(self, observation: Observation) -> Image:
-        """(N, 3, H, W), cameras in the embodiment's order."""
+        """(N, 3, H, W), cameras in the embodiment's order. A blind policy does not even ask for them."""
+        size = self.embodiment.images.size
+        if self._model.config.blind:
+            return np.zeros((len(self.embodiment.cameras), 3, size, size), np.uint8)
         images = []
         for camera in self.embodiment.cameras:
             if camera not in observation.images:
@@ -92,5 +95,5 @@ class MiniPolicy:
                     f"observation: no camera {camera!r}, got {sorted(observation.images)}; "
                     f"the checkpoint needs {list(self.embodiment.cameras)}"
                 )
-            images.append(shrink(np.asarray(observation.images[camera]), self.embodiment.images.size))
+            images.append(shrink(np.asarray(observation.images[camera]), size))
         return np.stack(images).transpose(0, 3, 1, 2)
