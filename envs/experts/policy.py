@@ -13,14 +13,16 @@ from envs.experts.goals import Goal, is_met, read_goals
 from envs.experts.servo import Command, Servo
 from envs.experts.skills.base import Skill
 from envs.experts.skills.pick import upright_yaw
+from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.rest import Rest
 from envs.experts.skills.select import skill_for
 from envs.experts.world import SHOULDER_UP, World
-from vla.types import ActionChunk, Observation
+from vla.types import ActionChunk, FloatArray, Observation
 
 ELBOW = 3  # index of the elbow joint
 ELBOW_STRAIGHT = -0.2  # [rad] its limit is -0.07, where position control does not recover
 CLOSED_BELOW = 0.07  # [m] of opening: the gripper is closed or holds something
+FINGER_DEPTH = 0.02  # [m] how far the fingers reach down a tall object
 PULL_BACK = 0.06  # [m] how far ahead the goal is while the elbow is being bent
 
 
@@ -54,6 +56,24 @@ class LiberoExpert:
             self._goals = read_goals(self._world)
         self._servo.reset()
         self._skill = None
+
+    def aims(self) -> list[tuple[str, FloatArray]]:
+        """What each instruction that is possible in this scene would have the hand close on: words, (3,) [m].
+
+        Empty for a task that does not begin with picking something up.
+
+        Raises:
+            RuntimeError: `bind` was not called.
+        """
+        if self._world is None:
+            raise RuntimeError("LiberoExpert.aims: call bind(env) first")
+        world = self._world
+        if alternatives := self._env.alternatives():
+            return [(words, _near_the_top(world, name)) for words, name in alternatives]
+        self.reset()
+        self._command(world)
+        aim = self._skill.aim if isinstance(self._skill, PickPlace) else None
+        return [] if aim is None else [(self._env.task.instruction, aim)]
 
     def memory(self) -> Any:
         """A copy of what the expert has in mind, for `recall`: present skill, speed, integrators."""
@@ -100,6 +120,12 @@ class LiberoExpert:
             if not is_met(goal, world) or (goal.place and world.held(goal.subject)):
                 return skill_for(goal, self._goals, world)
         return Rest(world)
+
+
+def _near_the_top(world: World, name: str) -> FloatArray:
+    """(3,) [m] about where a vertical hand grips an object that is narrow enough; planning a grasp costs 0.2 s."""
+    low, high = world.boxes(name).bounds()
+    return np.append(world.mass_center(name)[:2], max(float(high[2]) - FINGER_DEPTH, 0.5 * float(low[2] + high[2])))
 
 
 def _bend_elbow(world: World) -> Command:

@@ -155,6 +155,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         """(1 + nq + nv,) float64: the simulator's flattened state, [time, qpos, qvel]."""
         return self.scene.flat_state()
 
+    def alternatives(self) -> list[tuple[str, str]]:
+        """Other words that are possible in this scene, and the object each begins with; empty unless `training`."""
+        return [] if self._training is None else self._training.alternatives()
+
     @property
     def nearest_official_m(self) -> float:
         """[m] how far this episode's first scene is from the nearest official one; 0 for official scenes.

@@ -52,26 +52,43 @@ class TrainingScenes:
             return None
         return Shuffler(self._scene.upstream, self._task, SPREAD)
 
+    def alternatives(self) -> list[tuple[str, str]]:
+        """Other words that are possible in this scene, and the object each begins with; often none."""
+        subjects, others = self._exchangeable()
+        return [
+            (self._instruction([name, *[other for other in others if other != name][: len(subjects) - 1]]), name)
+            for name in others
+        ]
+
     def _choose_words(self, generator: np.random.Generator) -> LiberoTask:
-        upstream = self._scene.upstream
-        upstream.parsed_problem["goal_state"] = goals = [list(goal) for goal in self._goals]
-        words = {name: _words(name) for name in upstream.objects_dict}
-        containers = {upstream.object_sites_dict[goal[2]].parent_name for goal in goals if self._is_container(goal)}
-        subjects = [goal[1] for goal in goals]
-        others = [name for name in words if name not in containers]
-        named = all(_named(self._task.instruction, words[subject]) for subject in subjects if subject in words)
-        if len(containers) != 1 or not all(map(self._is_container, goals)) or not named:
-            return self._task
-        if generator.random() < OWN_WORDS_SHARE:
+        goals = [list(goal) for goal in self._goals]
+        self._scene.upstream.parsed_problem["goal_state"] = goals
+        subjects, others = self._exchangeable()
+        if not others or generator.random() < OWN_WORDS_SHARE:
             return self._task
         chosen = [str(name) for name in generator.choice(others, len(subjects), replace=False)]
-        parts = self._task.instruction
-        for index, subject in enumerate(subjects):
-            parts = parts.replace(_named(self._task.instruction, words[subject]), f"<{index}>")
-        for index, (goal, name) in enumerate(zip(goals, chosen, strict=True)):
+        for goal, name in zip(goals, chosen, strict=True):
             goal[1] = name
-            parts = parts.replace(f"<{index}>", f"the {words[name]}")
-        return dataclasses.replace(self._task, instruction=parts)
+        return dataclasses.replace(self._task, instruction=self._instruction(chosen))
+
+    def _exchangeable(self) -> tuple[list[str], list[str]]:
+        """The goals' objects, and the objects that may take their place; none where words cannot be exchanged."""
+        upstream, goals = self._scene.upstream, self._goals
+        containers = {upstream.object_sites_dict[goal[2]].parent_name for goal in goals if self._is_container(goal)}
+        subjects = [goal[1] for goal in goals]
+        named = all(_named(self._task.instruction, _words(subject)) for subject in subjects)
+        if len(containers) != 1 or not all(map(self._is_container, goals)) or not named:
+            return subjects, []
+        return subjects, [name for name in upstream.objects_dict if name not in containers]
+
+    def _instruction(self, chosen: list[str]) -> str:
+        """The task's words with other objects in their places."""
+        words = self._task.instruction
+        for index, goal in enumerate(self._goals):
+            words = words.replace(_named(self._task.instruction, _words(goal[1])), f"<{index}>")
+        for index, name in enumerate(chosen):
+            words = words.replace(f"<{index}>", f"the {_words(name)}")
+        return words
 
     def _is_container(self, goal: list[str]) -> bool:
         """Whether a goal is to put an object into another object."""

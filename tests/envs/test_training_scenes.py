@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from envs.experts.policy import LiberoExpert
 from envs.libero.env import LiberoEnv
 
 
@@ -61,3 +62,30 @@ def test_a_camera_projects_what_it_sees(env):
     assert pose.project(right[None])[0, 0] > 0
     behind = pose.position + pose.rotation[:, 2]
     assert np.isinf(pose.project(behind[None])).all()
+
+
+def test_every_object_may_be_named_and_its_aim_lies_on_it(env):
+    env.reset(options={"trial": 4})
+    expert = LiberoExpert()
+    expert.bind(env)
+    upstream = env.scene.upstream
+    aims = dict(expert.aims())
+    assert len(aims) == len(upstream.objects_dict) - 1  # all but the basket
+    for name, body in upstream.obj_body_id.items():
+        if name == "basket_1":
+            continue
+        words = f"pick up the {name.rpartition('_')[0].replace('_', ' ')} and place it in the basket"
+        assert np.linalg.norm(aims[words][:2] - env.scene.data.xpos[body][:2]) < 0.04
+
+
+def test_where_words_cannot_be_exchanged_the_plan_is_the_aim():
+    env = LiberoEnv("libero_spatial", 0, scene="training")
+    env.reset(options={"trial": 0})
+    expert = LiberoExpert()
+    expert.bind(env)
+    assert env.alternatives() == []
+    ((words, aim),) = expert.aims()
+    assert words == env.task.instruction
+    bowl = env.scene.data.xpos[env.scene.upstream.obj_body_id["akita_black_bowl_1"]]
+    assert np.linalg.norm(aim[:2] - bowl[:2]) < 0.07  # its rim
+    env.close()

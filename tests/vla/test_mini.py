@@ -43,6 +43,7 @@ def targets(batch=2, config=TINY):
         torch.ones(batch, config.chunk, dtype=torch.bool),
         torch.rand(batch, config.cameras, config.keyframes, 2) * 2 - 1,
         torch.randn(batch, config.keyframes, 3),
+        torch.ones(batch, config.keyframes, dtype=torch.bool),
     )
 
 
@@ -54,6 +55,7 @@ def make_frames(count=40):
         actions=generator.uniform(-1, 1, (count, 16, 7)).astype(np.float32),
         valid=np.ones((count, 16), bool),
         keyframes=generator.normal(size=(count, 2, 3)).astype(np.float32),
+        known=np.ones((count, 2), bool),
         points=generator.uniform(-1, 1, (count, 2, 2, 2)).astype(np.float32),
         episode=np.repeat(np.arange(4), count // 4),
         task=np.zeros(count, np.int64),

@@ -9,12 +9,13 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TextIO
 
+from vla.data.attempts import Attempt, Key, Visit
 from vla.data.demonstration import DemonstrationRecorder
+from vla.data.glances import GlanceCollector
 from vla.data.lerobot.reader import read_metadata
 from vla.data.lerobot.writer import DatasetWriter
 from vla.evaluation.config import build, compose_config, to_dict, usage
@@ -27,28 +28,6 @@ from vla.runtime.safety import LimitFilter
 from vla.types import Outcome
 
 SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is refused
-Key = tuple[str, int, int]  # suite, task, seed
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Scenes of one task that one worker runs in a row."""
-
-    suite: str
-    task_id: int
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How one scene went."""
-
-    key: Key
-    outcome: str
-    frames: int
-    steps: int
-    nearest_evaluation_scene_m: float
-    error: str = ""
 
 
 def main(conf: Path, overrides: Sequence[str]) -> int:
@@ -75,7 +54,7 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     root.mkdir(parents=True, exist_ok=True)
     journal = root / "attempts.jsonl"
     with DatasetWriter(root, robot_type="libero"):  # mends what a killed run left
-        done = {_key(metadata) for metadata in read_metadata(root)} | _failed(journal)
+        done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _failed(journal)
     visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
@@ -118,6 +97,8 @@ def plan_visits(config: dict[str, Any]) -> list[Visit]:
     first, last = config["first_seed"], config["first_seed"] + config["episodes"]
     if config["visit"] < 1 or config["episodes"] < 1 or config["workers"] < 1 or config["stride"] < 1:
         raise RefusedError("visit, episodes, workers, stride: expected numbers of at least 1.")
+    if config["collector"] not in COLLECTORS:
+        raise RefusedError(f"collector={config['collector']}: expected one of {', '.join(COLLECTORS)}.")
     return [
         Visit(suite, task_id, tuple(range(start, min(start + config["visit"], last))))
         for start in range(first, last, config["visit"])
@@ -128,7 +109,7 @@ def plan_visits(config: dict[str, Any]) -> list[Visit]:
 def worker_main(connection: Connection[Any, Any], config: dict[str, Any]) -> None:
     """Body of a worker. Receives `Visit` or None; sends an `Attempt` a scene, and None after the visit."""
     try:
-        collector = Collector(config)
+        collector = COLLECTORS[config["collector"]](config)
         while (visit := connection.recv()) is not None:
             for attempt in collector.run(visit):
                 connection.send(attempt)
@@ -199,6 +180,9 @@ class Collector:
         return Attempt(key, str(episode.outcome), recorder.frames, episode.steps, nearest)
 
 
+COLLECTORS = {"demonstrations": Collector, "glances": GlanceCollector}
+
+
 def _send_next(child: Child, queue: Iterator[Visit]) -> bool:
     visit = next(queue, None)
     child.connection.send(visit)
@@ -219,8 +203,10 @@ def _receive(child: Child) -> Attempt | None:
     return attempt
 
 
-def _key(metadata: dict[str, Any]) -> Key:
-    return metadata["suite"], metadata["task_id"], metadata["seed"]
+def _keys(metadata: dict[str, Any]) -> list[Key]:
+    """The scenes that an episode holds: one, or all of a visit's glances."""
+    seeds = metadata.get("seeds") or [metadata["seed"]]
+    return [(metadata["suite"], metadata["task_id"], seed) for seed in seeds]
 
 
 def _failed(journal: Path) -> set[Key]:

@@ -32,6 +32,7 @@ class Frames:
         actions: (F, L, A) float32, the expert's next L actions.
         valid: (F, L) whether each was planned from this frame.
         keyframes: (F, J, 3) [m] where the hand will be.
+        known: (F, J) whether that is known.
         points: (F, N, J, 2) the same in each image; -1 to 1 inside it.
         episode: (F,) index of the episode.
         task: (F,) index into `instructions`.
@@ -43,6 +44,7 @@ class Frames:
     actions: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
     keyframes: npt.NDArray[np.float32]
+    known: npt.NDArray[np.bool_]
     points: npt.NDArray[np.float32]
     episode: npt.NDArray[np.int64]
     task: npt.NDArray[np.int64]
@@ -99,8 +101,9 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     total = sum(episode.length for episode in dataset.episodes)
     shape = (total, len(cameras), 3, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "keyframes", "points")}
-    owners: list[tuple[int, int, int, int]] = []  # episode, instruction, suite, frames
+    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "keyframes", "known", "points")}
+    owners: list[tuple[int, int, int]] = []  # episode, suite, frames
+    told: list[int] = []  # instruction of each frame
     instructions: dict[str, int] = {}
     suites: dict[str, int] = {}
     start = 0
@@ -115,14 +118,17 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
         parts["actions"].append(columns["action_chunk"])
         parts["valid"].append(columns["action_chunk_valid"])
         parts["keyframes"].append(columns["keyframes"])
+        parts["known"].append(columns.get("keyframe_known", np.ones(columns["keyframes"].shape[:2], bool)))
         parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
-        words = instructions.setdefault(episode.instruction, len(instructions))
+        words = columns.get("instruction", np.full(len(episode), episode.instruction))
+        told += [instructions.setdefault(str(text), len(instructions)) for text in words]
         suite = suites.setdefault(str(episode.metadata.get("suite", "")), len(suites))
-        owners.append((index, words, suite, len(episode)))
+        owners.append((index, suite, len(episode)))
     images.flush()
-    lengths = [owner[3] for owner in owners]
+    lengths = [owner[2] for owner in owners]
     arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
-    for at, name in enumerate(("episode", "task", "suite")):
+    arrays["task"] = np.array(told)
+    for at, name in enumerate(("episode", "suite")):
         arrays[name] = np.repeat([owner[at] for owner in owners], lengths)
     np.savez(folder / "columns.npz", **arrays)
     (folder / "names.json").write_text(json.dumps({"instructions": list(instructions), "suites": list(suites)}))

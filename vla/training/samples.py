@@ -73,7 +73,7 @@ class Samples:
         """Batch `number` of `size` samples."""
         generator = np.random.default_rng([self._seed, number])
         drawn = np.sort(generator.integers(len(self), size=size))  # in the order of the file
-        images, words, states, actions, valid, points, displacement = zip(
+        images, words, states, actions, valid, points, displacement, known = zip(
             *(self._sample(int(index), generator) for index in drawn), strict=True
         )
         inputs = MiniInputs(
@@ -86,6 +86,7 @@ class Samples:
             torch.from_numpy(np.stack(valid)),
             torch.from_numpy(np.stack(points).astype(np.float32)),
             torch.from_numpy(np.stack(displacement).astype(np.float32)),
+            torch.from_numpy(np.stack(known)),
         )
         return inputs, targets
 
@@ -118,6 +119,7 @@ class Samples:
             frames.valid[row, :chunk],
             frames.points[row] + moved,
             displacement,
+            frames.known[row],
         )
 
     def _vary(self, image: Image, shift: np.ndarray, generator: np.random.Generator) -> Image:
@@ -138,7 +140,7 @@ class Samples:
 
 def make_statistics(frames: Sequence[Frames]) -> dict[str, Any]:
     """Bounds of actions and states. The hand's axis-angle passes unchanged: the network turns it into a matrix."""
-    actions = np.concatenate([each.actions[each.valid] for each in frames])
+    actions = np.concatenate([each.actions[each.valid] for each in frames])  # glances have none
     states = np.concatenate([each.state for each in frames])
     mask = np.ones(states.shape[1], dtype=bool)
     mask[ROTATION] = False

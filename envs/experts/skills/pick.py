@@ -68,6 +68,11 @@ class Pick(Phases):
         self._planned_at: Pose | None = None
         self.hopeless = False  # no grasp was found at all
 
+    @property
+    def aim(self) -> FloatArray | None:
+        """(3,) [m] where the hand will close; None before there is a plan."""
+        return None if self._grasp is None else self._grasp.position
+
     def _start(self, phase: str) -> None:
         super()._start(phase)
         self._opening = math.inf

@@ -7,6 +7,7 @@ from envs.experts.servo import Command
 from envs.experts.skills.pick import Pick, nearest_yaw
 from envs.experts.skills.place import Place, Spot, fitting_turn, place_cost
 from envs.experts.world import World
+from vla.types import FloatArray
 
 
 class PickPlace:
@@ -22,6 +23,11 @@ class PickPlace:
         self._name, self._spot = name, spot
         self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
+
+    @property
+    def aim(self) -> FloatArray | None:
+        """(3,) [m] where the hand will close; None before there is a plan."""
+        return self._pick.aim
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object was put down."""

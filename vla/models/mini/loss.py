@@ -25,12 +25,14 @@ class Targets:
         valid: (B, K) whether an action was planned from this frame.
         points: (B, N, J, 2) keyframes in each image; -1 to 1 inside it.
         displacement: (B, J, 3) from the hand to its keyframes, in units of 0.1 m.
+        known: (B, J) whether a keyframe is known; points that are not must lie outside the images.
     """
 
     actions: Tensor
     valid: Tensor
     points: Tensor
     displacement: Tensor
+    known: Tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def losses(model: MiniVLA, inputs: MiniInputs, targets: Targets, weights: LossWe
         ).mean()
         aimed = model.displacement(states[:, 1]).float().reshape(targets.displacement.shape)
         parts["heat"] = heat
-        parts["displacement"] = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1)
+        errors = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1, reduction="none").mean(2)  # (B, J)
+        parts["displacement"] = (errors * targets.known).sum() / targets.known.sum().clamp_min(1)
     total = action + sum(getattr(weights, name) * part for name, part in parts.items() if name != "action")
     return {"total": total, **{name: part.detach() for name, part in parts.items()}}
 

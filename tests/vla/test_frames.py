@@ -1,0 +1,84 @@
+"""Training frames: decoded once, and what a dataset lacks is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vla.data.episode import EpisodeData
+from vla.data.frames import load_frames
+from vla.data.lerobot.errors import DatasetError
+from vla.data.lerobot.writer import DatasetWriter
+
+CAMERAS = ("agentview", "wrist")
+
+
+def episode(length=3, value=50, told="go", **columns):
+    image = np.full((length, 64, 64, 3), value, np.uint8)
+    return EpisodeData(
+        instruction=told,
+        fps=5,
+        images={"wrist": image, "agentview": image + 100},
+        columns={
+            "observation.state": np.full((length, 8), value, np.float32),
+            "action": np.zeros((length, 7), np.float32),
+            "action_chunk": np.zeros((length, 16, 7), np.float32),
+            "action_chunk_valid": np.ones((length, 16), bool),
+            "keyframes": np.zeros((length, 2, 3), np.float32),
+            "keyframe_pixels.agentview": np.zeros((length, 2, 2), np.float32),
+            "keyframe_pixels.wrist": np.ones((length, 2, 2), np.float32),
+            **columns,
+        },
+        metadata={"suite": "s", "task_id": 0, "seed": 0},
+    )
+
+
+def write(root, *episodes):
+    with DatasetWriter(root, robot_type="libero") as writer:
+        for each in episodes:
+            writer.add(each)
+
+
+def test_frames_follow_the_episodes_and_the_cameras_the_caller(tmp_path):
+    write(tmp_path / "d", episode(3, 50), episode(2, 90, "stop"))
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    assert frames.images.shape == (5, 2, 3, 32, 32)
+    assert frames.episode.tolist() == [0, 0, 0, 1, 1]
+    assert [frames.instructions[task] for task in frames.task] == ["go"] * 3 + ["stop"] * 2
+    np.testing.assert_array_equal(frames.state[:, 0], [50, 50, 50, 90, 90])
+    means = frames.images.mean(axis=(2, 3, 4))  # (F, N)
+    np.testing.assert_allclose(means, [[150, 50]] * 3 + [[190, 90]] * 2, atol=3)
+    np.testing.assert_array_equal(frames.points[0, :, 0, 0], [0, 1])
+    assert frames.known.all()
+    again = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    np.testing.assert_array_equal(again.images, frames.images)
+
+
+def test_glances_carry_words_and_unknown_keyframes_frame_by_frame(tmp_path):
+    known = np.array([[True, False]] * 2)
+    extra = {"keyframe_known": known, "instruction": np.array(["pick a", "pick b"])}
+    write(tmp_path / "d", episode(2, 50, "look", **extra))
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    np.testing.assert_array_equal(frames.known, known)
+    assert [frames.instructions[task] for task in frames.task] == ["pick a", "pick b"]
+
+
+def test_a_dataset_that_grew_is_decoded_anew(tmp_path):
+    write(tmp_path / "d", episode(3))
+    assert len(load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")) == 3
+    write(tmp_path / "d", episode(2))
+    assert len(load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")) == 5
+
+
+def test_a_recording_without_labels_is_refused(tmp_path):
+    plain = episode()
+    columns = {k: v for k, v in plain.columns.items() if k in ("observation.state", "action")}
+    write(tmp_path / "d", EpisodeData("go", 5, plain.images, columns))
+    with pytest.raises(DatasetError, match=r"missing action_chunk.*scripts/collect\.py"):
+        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+
+
+def test_another_camera_is_named(tmp_path):
+    write(tmp_path / "d", episode())
+    with pytest.raises(DatasetError, match="top"):
+        load_frames(tmp_path / "d", ("top",), 32, tmp_path / "cache")

@@ -1,0 +1,28 @@
+"""What a collector is asked to do, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Key = tuple[str, int, int]  # suite, task, seed
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Scenes of one task that one worker runs in a row."""
+
+    suite: str
+    task_id: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one scene went."""
+
+    key: Key
+    outcome: str
+    frames: int
+    steps: int
+    nearest_evaluation_scene_m: float
+    error: str = ""

@@ -1,0 +1,114 @@
+"""Glances: many scenes, no motion. They teach where to look, at a hundredth of a demonstration's cost.
+
+A demonstration shows one arrangement of things and one instruction, in some thirty frames that are much alike. A
+glance is a new arrangement seen from two poses of the arm, with several instructions that would be possible there, and
+for each the place where the hand would close. There is no action to imitate.
+"""
+
+from __future__ import annotations
+
+import gc
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla.data.attempts import Attempt, Key, Visit
+from vla.data.demonstration import FAR, KEYFRAMES, LOOKAHEAD
+from vla.data.episode import EpisodeData
+from vla.data.lerobot.writer import DatasetWriter
+from vla.evaluation.config import build
+from vla.evaluation.plan import EVALUATOR_KEYS
+from vla.types import Outcome
+
+WORDS = 2  # instructions for each view of a scene
+MOVES = (6, 22)  # ticks of the random motion before the second view
+
+
+class GlanceCollector:
+    """Looks at scenes; one episode of a dataset is all that was seen on one visit. Lives in a worker."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._config = config
+        self._writer = DatasetWriter(Path(config["root"]), robot_type="libero")
+        self._expert = build(config["policy"], "policy")
+
+    def run(self, visit: Visit) -> Iterator[Attempt]:
+        """Look at each scene of a visit."""
+        nodes = {k: v for k, v in self._config["env"].items() if k not in EVALUATOR_KEYS}
+        env = build({**nodes, "suite": visit.suite}, "env", task_id=visit.task_id)
+        try:
+            frames: list[dict[str, Any]] = []
+            self._expert.bind(env.unwrapped)
+            attempts = [self._look(env, (visit.suite, visit.task_id, seed), frames) for seed in visit.seeds]
+            if frames:
+                self._writer.add(_episode(frames, visit, round(env.unwrapped.action_spec.hz)))
+            yield from attempts
+        finally:
+            env.close()
+            del env
+            gc.collect()  # see `vla.data.collect.Collector.run`
+
+    def _look(self, env: Any, key: Key, frames: list[dict[str, Any]]) -> Attempt:
+        unwrapped, before = env.unwrapped, len(frames)
+        generator = np.random.default_rng(zlib.crc32(repr(key).encode()))
+        try:
+            raw, _ = env.reset(options={"trial": key[2]})
+            self._expert.reset()
+            aims = self._expert.aims()
+        except RuntimeError as error:  # no free arrangement
+            return Attempt(key, str(Outcome.ERROR), 0, 0, 0.0, str(error))
+        for view in range(2):
+            if view == 1:
+                raw = _wander(env, generator)
+            poses = unwrapped.camera_poses()
+            images = dict(raw["images"].items()) if aims else {}
+            for index in generator.permutation(len(aims))[:WORDS]:
+                words, aim = aims[index]
+                pixels = {camera: pose.project(aim[None])[0] for camera, pose in poses.items()}
+                frames.append({"images": images, "state": raw["state"], "words": words, "aim": aim, "pixels": pixels})
+        return Attempt(key, str(Outcome.SUCCESS), len(frames) - before, 0, unwrapped.nearest_official_m)
+
+
+def _wander(env: Any, generator: np.random.Generator) -> dict[str, Any]:
+    """Move the arm in some direction, not downwards; the last observation."""
+    action = np.zeros(len(env.unwrapped.action_spec.names))
+    action[:3] = generator.normal(0.0, 0.6, 3) * (1, 1, 0.5)
+    action[3:6] = generator.normal(0.0, 0.1, 3)
+    action[2], action[-1] = abs(action[2]) - 0.2, -1.0
+    raw: dict[str, Any] = {}
+    for _ in range(int(generator.integers(*MOVES))):
+        raw, *_ = env.step(np.clip(action, -1.0, 1.0))
+    return raw
+
+
+def _episode(frames: list[dict[str, Any]], visit: Visit, fps: int) -> EpisodeData:
+    count, cameras = len(frames), list(frames[0]["images"])
+    actions = len(frames[0]["state"]) - 1  # filled with zeros that are marked as not valid
+    points = np.repeat(np.stack([frame["aim"] for frame in frames])[:, None], KEYFRAMES, axis=1)  # (T, KEYFRAMES, 3)
+    known = np.zeros((count, KEYFRAMES), dtype=bool)
+    known[:, 0] = True
+    pixels = {}
+    for camera in cameras:
+        first = np.stack([frame["pixels"][camera] for frame in frames])
+        placed = np.full((count, KEYFRAMES, 2), FAR)
+        placed[:, 0] = np.clip(np.nan_to_num(first, posinf=FAR, neginf=-FAR), -FAR, FAR)
+        pixels[f"keyframe_pixels.{camera}"] = placed.astype(np.float32)
+    return EpisodeData(
+        instruction="look",
+        fps=fps,
+        images={camera: np.stack([frame["images"][camera] for frame in frames]) for camera in cameras},
+        columns={
+            "observation.state": np.stack([frame["state"] for frame in frames]).astype(np.float32),
+            "action": np.zeros((count, actions), np.float32),
+            "action_chunk": np.zeros((count, LOOKAHEAD, actions), np.float32),
+            "action_chunk_valid": np.zeros((count, LOOKAHEAD), bool),
+            "keyframes": points.astype(np.float32),
+            "keyframe_known": known,
+            "instruction": np.array([frame["words"] for frame in frames]),
+            **pixels,
+        },
+        metadata={"suite": visit.suite, "task_id": visit.task_id, "seeds": list(visit.seeds), "policy": "glances"},
+    )
