@@ -180,7 +180,7 @@ class Collector:
         return Attempt(key, str(episode.outcome), recorder.frames, episode.steps, nearest)
 
 
-COLLECTORS = {"demonstrations": Collector, "glances": GlanceCollector}
+COLLECTORS: dict[str, Any] = {"demonstrations": Collector, "glances": GlanceCollector}
 
 
 def _send_next(child: Child, queue: Iterator[Visit]) -> bool:
