@@ -19,6 +19,7 @@ from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.types import Image
 
+LAYOUT = 2  # of the cached arrays; another one is decoded anew
 NEEDED = ("observation.state", "action_chunk", "action_chunk_valid", "keyframes")
 
 
@@ -74,7 +75,7 @@ def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> F
             f"{root}: expected demonstrations, with the columns {', '.join(NEEDED)}; missing {', '.join(missing)}. "
             "Record with scripts/collect.py."
         )
-    key = json.dumps([str(root.resolve()), len(dataset), list(cameras), size])
+    key = json.dumps([LAYOUT, str(root.resolve()), len(dataset), list(cameras), size])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
