@@ -45,7 +45,16 @@ def test_an_episode_is_taken_in_whole():
     seen.add(episode, commands, [0, 0, 0, 1, 1, None], None)
     assert (seen.episodes, seen.ticks, seen.held, seen.steps) == (1, 6, 1, [6])
     assert seen.seams == [0.5, 0.0]
+    assert seen.jumps == [0.5, 0.0]
     assert seen.ages == [2]
+
+
+def test_a_fade_is_counted_in_the_window_but_not_at_the_seam():
+    seen = Measured()
+    commands = np.zeros((8, 1))
+    commands[5:] = 0.5  # three ticks after the plan has changed
+    seen.add(Episode("t", "go", 0, Outcome.SUCCESS, 8, 2), commands, [0, 0, 2, 2, 2, 2, 2, 2], None)
+    assert (seen.seams, seen.jumps) == ([0.5], [0.0])
 
 
 @pytest.mark.parametrize(("runtime", "expected"), [("open_loop", 0.0), ("splice", 6.0)])
@@ -56,9 +65,9 @@ def test_changed_words_are_answered_after_the_latency(runtime, expected):
 
 
 def test_the_table_has_a_row_for_each_setting():
-    seen = Measured(seams=[0.2], ages=[1], reactions=[1], steps=[9], held=0, ticks=9, episodes=2)
-    reference = Measured(seams=[0.1], ages=[0], reactions=[0], steps=[9], held=0, ticks=9, episodes=2)
+    seen = Measured(seams=[0.2], jumps=[0.15], ages=[1], reactions=[1], steps=[9], held=0, ticks=9, episodes=2)
+    reference = Measured(seams=[0.1], jumps=[0.1], ages=[0], reactions=[0], steps=[9], held=0, ticks=9, episodes=2)
     text = table(CONF, {("expert, every tick", 0.0): reference, ("splice", 0.1): seen}, SPEC)
-    assert "| splice | 0.1 | 0.200 |" in text
+    assert "| splice | 0.1 | 0.150 | 0.200 |" in text
     assert "+0.100" in text
     assert "1/2" in text

@@ -25,6 +25,7 @@ from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation,
 CHUNK, EXECUTE = 16, 8  # actions of a plan; a query starts at this one
 LATENCIES = (0.0, 0.1, 0.3)  # [s]
 WINDOW = 6  # ticks from a seam on, in which its jerk is looked for; the splice fades within them
+AT_SEAM = 2  # ticks from a seam on whose second difference reaches over it
 DISTURBANCE = 0.05  # standard deviation of what is added to translations, in action units; rotations: 0.3 of it
 MEMORY = 0.8  # part of the disturbance that is left after a tick
 SUBSTEPS = 10  # of physics in a planned step, instead of 25: faster
@@ -44,7 +45,8 @@ EXECUTORS: Mapping[str, tuple[str, ...]] = {
 class Measured:
     """What was seen of one executor at one latency, over all episodes."""
 
-    seams: list[float] = field(default_factory=list)  # jerk of each
+    seams: list[float] = field(default_factory=list)  # jerk of each, within `WINDOW`
+    jumps: list[float] = field(default_factory=list)  # jerk of each, within `AT_SEAM`
     ages: list[int] = field(default_factory=list)  # [ticks] from an observation to the first action planned from it
     reactions: list[int] = field(default_factory=list)  # [ticks] from each moment to the first action that knows of it
     steps: list[int] = field(default_factory=list)  # of the successful episodes
@@ -69,6 +71,7 @@ class Measured:
         at = seams(planned) if every is None else range(every, len(planned), every)
         jerk = command_jerk(commands)
         self.seams += [float(jerk[tick : tick + WINDOW].max()) for tick in at]
+        self.jumps += [float(jerk[tick : tick + AT_SEAM].max()) for tick in at]
         self.ages += [tick - source for tick in at if (source := planned[tick]) is not None]
         self.reactions += reaction_ticks(planned)
 
@@ -145,14 +148,19 @@ class _Recorder:
 
 
 def compare(
-    conf: Path, tasks: Mapping[str, Sequence[int]], trials: Iterable[int], tell: Callable[[str], None]
+    conf: Path,
+    tasks: Mapping[str, Sequence[int]],
+    trials: Iterable[int],
+    names: Sequence[str],
+    tell: Callable[[str], None],
 ) -> dict[tuple[str, float], Measured]:
-    """Run every executor at every latency on every task and trial, in this process.
+    """Run executors at every latency on every task and trial, in this process.
 
     Args:
         conf: the `conf` folder.
         tasks: suite -> ids.
         trials: the benchmark's initial states.
+        names: of `EXECUTORS`.
         tell: gets a line a task.
     """
     found: dict[tuple[str, float], Measured] = {}
@@ -164,7 +172,7 @@ def compare(
             key: value for key, value in config["env"].items() if key not in ("tasks", "benchmark", "preflight")
         }
         env = Disturbed(build(arguments, "env", task_id=task))
-        for name, latency, overrides in _settings():
+        for name, latency, overrides in _settings(names):
             policy_options = ("policy=expert",) if name == REFERENCE else (*common[2:], f"policy.substeps={SUBSTEPS}")
             options = to_dict(compose_config(conf, "eval", [*policy_options, *overrides]))
             policy = build(options["policy"], "policy")
@@ -177,11 +185,11 @@ def compare(
     return found
 
 
-def _settings() -> Iterator[tuple[str, float, tuple[str, ...]]]:
+def _settings(names: Sequence[str]) -> Iterator[tuple[str, float, tuple[str, ...]]]:
     yield REFERENCE, 0.0, ("runtime=open_loop",)
-    for name, overrides in EXECUTORS.items():
+    for name in names:
         for latency in LATENCIES:
-            yield name, latency, (*overrides, f"runtime.latency_s={latency}")
+            yield name, latency, (*EXECUTORS[name], f"runtime.latency_s={latency}")
 
 
 def _run(env: Disturbed, inference: Executor, trial: int, into: Measured, reference: bool) -> None:
@@ -230,9 +238,9 @@ def table(conf: Path, found: Mapping[tuple[str, float], Measured], spec: ActionS
     """Markdown, a row for each executor and latency."""
     floor = float(np.mean(found[REFERENCE, 0.0].seams))
     lines = [
-        "| executor | latency [s] | seam jerk, mean | 90 % | over the reference | first action after [ticks] "
-        "| reaction [ticks] | to words [ticks] | held | steps | success |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| executor | latency [s] | at the seam | seam jerk, mean | 90 % | over the reference "
+        "| first action after [ticks] | reaction [ticks] | to words [ticks] | held | steps | success |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, latency), seen in found.items():
         low, high = wilson(len(seen.steps), seen.episodes)
@@ -240,9 +248,9 @@ def table(conf: Path, found: Mapping[tuple[str, float], Measured], spec: ActionS
         overrides = (*EXECUTORS.get(name, ("runtime=open_loop",)), f"runtime.latency_s={latency}")
         words = "0.0" if name == REFERENCE else f"{words_ticks(conf, overrides, spec):.1f}"
         lines.append(
-            f"| {name} | {latency:g} | {mean:.3f} | {tail:.3f} | {mean - floor:+.3f} | {np.mean(seen.ages):.1f} "
-            f"| {np.mean(seen.reactions):.1f} | {words} | {seen.held / seen.ticks:.0%} "
-            f"| {np.mean(seen.steps) if seen.steps else np.nan:.0f} "
+            f"| {name} | {latency:g} | {np.mean(seen.jumps):.3f} | {mean:.3f} | {tail:.3f} "
+            f"| {mean - floor:+.3f} | {np.mean(seen.ages):.1f} | {np.mean(seen.reactions):.1f} | {words} "
+            f"| {seen.held / seen.ticks:.0%} | {np.mean(seen.steps) if seen.steps else np.nan:.0f} "
             f"| {len(seen.steps)}/{seen.episodes} ({low:.0%} to {high:.0%}) |"
         )
     return "\n".join(lines)
