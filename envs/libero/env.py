@@ -17,7 +17,7 @@ from envs.libero import rendering
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
 from envs.libero.projection import CameraPose, camera_pose
 from envs.libero.shuffle import Shuffler
-from envs.libero.suites import Suite, load_suite
+from envs.libero.suites import Suite, cross, load_suite
 from envs.libero.training_scenes import TRAINING_SEEDS, TrainingScenes
 from vla.types import ActionSpec, FloatArray, Image
 
@@ -51,8 +51,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: [px].
         cameras: from `agentview`, `wrist`.
         render: `full`, or `lod` for simplified meshes.
-        scene: `official` initial states, `shuffled` (see `envs.libero.shuffle`), or `training`, where a trial is the
-            seed of a random scene that is never one of the others (see `envs.libero.training_scenes`).
+        scene: `official` initial states; `shuffled` (see `envs.libero.shuffle`); `crossed`: the official states of the
+            suite's next task, which show whether a policy does what it is told or what the scene reminds it of; or
+            `training`, where a trial is the seed of a random scene that is never one of the others (see
+            `envs.libero.training_scenes`).
 
     Raises:
         ValueError: unknown suite, task, camera, profile or scene.
@@ -68,7 +70,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: int = 256,
         cameras: Sequence[str] = ("agentview", "wrist"),
         render: Literal["full", "lod"] = "full",
-        scene: Literal["official", "shuffled", "training"] = "official",
+        scene: Literal["official", "shuffled", "crossed", "training"] = "official",
         render_mode: str | None = "rgb_array",
     ) -> None:
         tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
@@ -234,17 +236,19 @@ def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: 
         ValueError: an impossible setting; the message names the key and the nearest valid value.
     """
     _check_choice("env.render", render, ("full", "lod"))
-    _check_choice("env.scene", scene, ("official", "shuffled", "training"))
+    _check_choice("env.scene", scene, ("official", "shuffled", "crossed", "training"))
     for camera in cameras:
         _check_choice("env.cameras", camera, tuple(rendering.CAMERAS))
     if image_size < 1:
         raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
     loaded = load_suite(suite)
-    if scene != "training":
-        return loaded
-    return dataclasses.replace(
-        loaded, tasks=tuple(dataclasses.replace(task, trials=TRAINING_SEEDS) for task in loaded.tasks)
-    )
+    if scene == "training":
+        tasks = tuple(dataclasses.replace(task, trials=TRAINING_SEEDS) for task in loaded.tasks)
+    elif scene == "crossed":
+        tasks = cross(loaded.tasks)
+    else:
+        tasks = loaded.tasks
+    return dataclasses.replace(loaded, tasks=tasks)
 
 
 def _check_choice(key: str, value: str, known: tuple[str, ...]) -> None:
