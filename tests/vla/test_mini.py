@@ -20,8 +20,8 @@ from vla.normalize import Normalization
 from vla.policies.mini import MiniPolicy
 from vla.policies.words import SentenceEncoder
 from vla.training.imitation import Imitation, ImitationSettings
+from vla.training.mini import describe
 from vla.training.samples import Augmentation, Samples, make_statistics
-from vla.training.train import describe
 from vla.types import Observation
 
 TINY = MiniConfig(image_size=32, channels=(4, 4, 8, 8), width=16, layers=1, heads=2, head_width=8)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from vla.data.episode import IMAGES
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.types import Image
@@ -57,13 +58,13 @@ class Frames:
         return len(self.state)
 
 
-def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> Frames:
+def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Path) -> Frames:
     """The frames of a dataset, decoded if the cache does not hold them yet.
 
     Args:
         root: of the dataset.
         cameras: N, in the order in which the network sees them.
-        size: [px] edge of the network's images.
+        size: [px] edge of the network's images; None: as the first camera was recorded.
         cache: folder for decoded frames; may be deleted at any time.
 
     Raises:
@@ -75,6 +76,7 @@ def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> F
             f"{root}: expected demonstrations, with the columns {', '.join(NEEDED)}; missing {', '.join(missing)}. "
             "Record with scripts/collect.py."
         )
+    size = size or int(dataset.features[f"{IMAGES}{cameras[0]}"]["shape"][0])
     key = json.dumps([LAYOUT, str(root.resolve()), len(dataset), list(cameras), size])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (folder / "done").exists():
