@@ -173,6 +173,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         """Where each camera is now; with it points of the world are found in its image."""
         return {name: camera_pose(self.scene.model, self.scene.data, rendering.CAMERAS[name]) for name in self.cameras}
 
+    def hands(self) -> FloatArray:
+        """(1, 3) [m] where the hand is, as in the last observation."""
+        return self._seen_state[None, :3]
+
     def render(self) -> Image:
         """(H, W, 3) uint8: the first camera at the moment of the last observation."""
         return self._draw(self._seen, self.cameras[0] if self.cameras else "agentview")

@@ -15,8 +15,8 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from tests.fakes import CONF
 from tests.tiny_oft import CAUSAL, LIBERO_TINY, tiny_checkpoint
-from vla.data.demonstration import LOOKAHEAD
 from vla.data.episode import EpisodeData
+from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO, ImageGeometry
 from vla.evaluation.config import build, compose_config, to_dict
@@ -26,7 +26,7 @@ from vla.models.openvla_oft.weights import CheckpointError
 from vla.training import train as entry
 from vla.types import Observation
 
-LENGTH = 12
+LENGTH, LOOKAHEAD = 12, 16
 SMALL = dataclasses.replace(LIBERO, images=ImageGeometry(size=28))
 MINI = (
     "model.image_size=32",
@@ -112,6 +112,21 @@ def test_the_small_model_learns_and_acts(dataset, tmp_path):
     assert "step 12 of 12 (continued)" in again
     with pytest.raises(RefusedError, match="another configuration"):
         train(dataset, tmp_path, *MINI, "train.steps=13")
+
+
+def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
+    other = tmp_path / "other"
+    with DatasetWriter(other, robot_type="aloha") as writer:
+        writer.add(demonstration(0))
+    with pytest.raises(DatasetError, match=r"one robot.*\['aloha', 'libero'\]"):
+        train(dataset, tmp_path, *MINI, f"datasets=[{dataset},{other}]")
+    with pytest.raises(RefusedError, match=r"model\.cameras=3, model\.state_dim=14, model\.action_dim=14"):
+        train(other, tmp_path / "again", *MINI)
+
+
+def test_a_chunk_longer_than_the_data_look_ahead_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"at most 16.*got 17.*lookahead=17"):
+        train(dataset, tmp_path, *MINI, "model.chunk=17")
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ class Collector:
             "task_id": key[1],
             "task": env.unwrapped.task.name,
             "seed": key[2],
+            "hz": env.unwrapped.action_spec.hz,
             "policy": self.config["policy"]["_target_"],
         }
 
@@ -85,7 +86,7 @@ class DemonstrationCollector(Collector):
         """Demonstrate one scene."""
         number, unwrapped, stride = scene_seed(key), env.unwrapped, self.config["stride"]
         demonstrator = self._demonstrator(build(self.config["runtime"], "runtime")(self.policy), seed=number)
-        recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride)
+        recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride, self.config["lookahead"])
         try:
             episode = self.play(env, demonstrator, recorder, key)
         except RuntimeError as error:  # no free arrangement, or nothing that the expert can do

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from vla.data.episode import IMAGES
+from vla.data.episode import IMAGES, Column
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.types import Image
 
-LAYOUT = 2  # of the cached arrays; another one is decoded anew
+LAYOUT = 3  # of the cached arrays; another one is decoded anew
 NEEDED = ("observation.state", "action_chunk", "action_chunk_valid", "keyframes")
 
 
@@ -33,7 +33,7 @@ class Frames:
         state: (F, S) float32.
         actions: (F, L, A) float32, the expert's next L actions.
         valid: (F, L) whether each was planned from this frame.
-        keyframes: (F, J, 3) [m] where the hand will be.
+        offsets: (F, J, 3) [m] from a hand to where it will be at its next keyframe.
         known: (F, J) whether that is known.
         points: (F, N, J, 2) the same in each image; -1 to 1 inside it.
         episode: (F,) index of the episode.
@@ -45,7 +45,7 @@ class Frames:
     state: npt.NDArray[np.float32]
     actions: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
-    keyframes: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.float32]
     known: npt.NDArray[np.bool_]
     points: npt.NDArray[np.float32]
     episode: npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     total = sum(episode.length for episode in dataset.episodes)
     shape = (total, len(cameras), 3, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "keyframes", "known", "points")}
+    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "offsets", "known", "points")}
     owners: list[tuple[int, int, int]] = []  # episode, suite, frames
     told: list[int] = []  # instruction of each frame
     instructions: dict[str, int] = {}
@@ -120,7 +120,7 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
         parts["state"].append(columns["observation.state"])
         parts["actions"].append(columns["action_chunk"])
         parts["valid"].append(columns["action_chunk_valid"])
-        parts["keyframes"].append(columns["keyframes"])
+        parts["offsets"].append(_offsets(columns))
         parts["known"].append(columns.get("keyframe_known", np.ones(columns["keyframes"].shape[:2], bool)))
         parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
         words = columns.get("instruction", np.full(len(episode), episode.instruction))
@@ -136,3 +136,10 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     np.savez(folder / "columns.npz", **arrays)
     (folder / "names.json").write_text(json.dumps({"instructions": list(instructions), "suites": list(suites)}))
     (folder / "done").touch()
+
+
+def _offsets(columns: Mapping[str, Column]) -> Column:
+    """(T, J, 3) [m]; where they are not stored, the state begins with the position of the only hand."""
+    if "keyframe_offsets" in columns:
+        return columns["keyframe_offsets"]
+    return np.asarray(columns["keyframes"] - columns["observation.state"][:, None, :3], dtype=np.float32)

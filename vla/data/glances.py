@@ -14,9 +14,9 @@ import numpy as np
 
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.collectors import Collector, scene_seed
-from vla.data.demonstration import FAR, KEYFRAMES, LOOKAHEAD
+from vla.data.demonstration import FAR, KEYFRAMES
 from vla.data.episode import EpisodeData
-from vla.types import Outcome
+from vla.types import ActionSpec, Outcome
 
 WORDS = 2  # instructions for each view of a scene
 MOVES = (6, 22)  # ticks of the random motion before the second view
@@ -30,7 +30,7 @@ class GlanceCollector(Collector):
         frames: list[dict[str, Any]] = []
         attempts = [self._look(env, (visit.suite, visit.task_id, seed), frames) for seed in visit.seeds]
         if frames:
-            self.writer.add(_episode(frames, visit, round(env.unwrapped.action_spec.hz)))
+            self.writer.add(_episode(frames, visit, env.unwrapped.action_spec, self.config["lookahead"]))
         yield from attempts
 
     def _look(self, env: Any, key: Key, frames: list[dict[str, Any]]) -> Attempt:
@@ -66,9 +66,9 @@ def _wander(env: Any, generator: np.random.Generator) -> dict[str, Any]:
     return raw
 
 
-def _episode(frames: list[dict[str, Any]], visit: Visit, fps: int) -> EpisodeData:
+def _episode(frames: list[dict[str, Any]], visit: Visit, spec: ActionSpec, lookahead: int) -> EpisodeData:
     count, cameras = len(frames), list(frames[0]["images"])
-    actions = len(frames[0]["state"]) - 1  # filled with zeros that are marked as not valid
+    actions = len(spec.names)  # filled with zeros that are marked as not valid
     points = np.repeat(np.stack([frame["aim"] for frame in frames])[:, None], KEYFRAMES, axis=1)  # (T, KEYFRAMES, 3)
     known = np.zeros((count, KEYFRAMES), dtype=bool)
     known[:, 0] = True
@@ -80,13 +80,13 @@ def _episode(frames: list[dict[str, Any]], visit: Visit, fps: int) -> EpisodeDat
         pixels[f"keyframe_pixels.{camera}"] = placed.astype(np.float32)
     return EpisodeData(
         instruction="look",
-        fps=fps,
+        fps=round(spec.hz),
         images={camera: np.stack([frame["images"][camera] for frame in frames]) for camera in cameras},
         columns={
             "observation.state": np.stack([frame["state"] for frame in frames]).astype(np.float32),
             "action": np.zeros((count, actions), np.float32),
-            "action_chunk": np.zeros((count, LOOKAHEAD, actions), np.float32),
-            "action_chunk_valid": np.zeros((count, LOOKAHEAD), bool),
+            "action_chunk": np.zeros((count, lookahead, actions), np.float32),
+            "action_chunk_valid": np.zeros((count, lookahead), bool),
             "keyframes": points.astype(np.float32),
             "keyframe_known": known,
             "instruction": np.array([frame["words"] for frame in frames]),

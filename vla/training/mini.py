@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from vla.data.frames import load_frames
-from vla.embodiment import LIBERO, Embodiment, Gripper, ImageGeometry
+from vla.data.lerobot.errors import DatasetError
+from vla.data.lerobot.layout import read_info
+from vla.data.lerobot.reader import read_metadata
+from vla.embodiment import EMBODIMENTS, Embodiment, Gripper, ImageGeometry
 from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
 from vla.models.mini.config import MiniConfig
@@ -30,13 +33,13 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         DatasetError: a dataset is damaged.
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
-    embodiment = describe(network)
+    embodiment = describe(network, [Path(root) for root in config["datasets"]])
     start = read_checkpoint(config["init"]) if config["init"] else None
     frames = [
         load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
         for root in config["datasets"]
     ]
-    statistics = start.statistics if start else make_statistics(frames)
+    statistics = start.statistics if start else make_statistics(frames, network.rotation)
     samples = Samples(
         frames, statistics, embodiment.normalization, network.chunk, Augmentation(**config["augment"]), config["seed"]
     )
@@ -72,11 +75,30 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     stream.write(f"Checkpoint: {folder / 'checkpoint'}\n")
 
 
-def describe(network: MiniConfig) -> Embodiment:
-    """LIBERO as the small model sees it: plain images, and actions as the robot takes them."""
+def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
+    """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
+
+    Raises:
+        DatasetError: they were recorded on different robots, or on one that is not known.
+        RefusedError: the network has other sizes.
+    """
+    names = {str(read_info(root)["robot_type"]) for root in datasets}
+    if len(names) != 1 or not names <= EMBODIMENTS.keys():
+        raise DatasetError(
+            f"datasets: expected recordings of one robot, of {sorted(EMBODIMENTS)}, got {sorted(names)} "
+            "(robot_type in meta/info.json)"
+        )
+    known = EMBODIMENTS[names.pop()]
+    sizes = {"cameras": len(known.cameras), "state_dim": len(known.state), "action_dim": len(known.action)}
+    if wrong := [f"model.{key}={size}" for key, size in sizes.items() if getattr(network, key) != size]:
+        raise RefusedError(f"model: the data of {known.name} need {', '.join(wrong)}")
+    rates = {each.get("hz", known.hz) for root in datasets for each in read_metadata(root)}
+    if len(rates) != 1:
+        raise DatasetError(f"datasets: expected one control rate, got {sorted(rates)} Hz")
     return dataclasses.replace(
-        LIBERO,
+        known,
         chunk=network.chunk,
+        hz=rates.pop(),
         normalization=Normalization.BOUNDS,
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),

@@ -18,7 +18,6 @@ from vla.policies.words import SentenceEncoder
 from vla.types import Image
 
 DISPLACEMENT_M = 0.1  # [m] unit of the keyframe displacement
-POSITION, ROTATION = slice(0, 3), slice(3, 6)  # of the hand, in the state
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,11 @@ class Samples:
         augmentation: Augmentation,
         seed: int,
     ) -> None:
+        if short := [each.actions.shape[1] for each in frames if each.actions.shape[1] < chunk]:
+            raise ValueError(
+                f"model.chunk: expected at most {min(short)}, the actions that the data hold ahead of a frame, got "
+                f"{chunk}; collect with lookahead={chunk}"
+            )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
@@ -108,17 +112,15 @@ class Samples:
             ]
         )  # (N, 3, H, W)
         moved = shifts[:, None] * (2 / images.shape[-1])  # (N, 1, 2)
-        state = frames.state[row]
-        displacement = (frames.keyframes[row] - state[POSITION]) / DISPLACEMENT_M  # (J, 3)
         chunk = self._chunk
         return (
             images,
             words,
-            state,
+            frames.state[row],
             frames.actions[row, :chunk],
             frames.valid[row, :chunk],
             frames.points[row] + moved,
-            displacement,
+            frames.offsets[row] / DISPLACEMENT_M,
             frames.known[row],
         )
 
@@ -138,12 +140,19 @@ class Samples:
         return padded[:, top : top + size, left : left + size]
 
 
-def make_statistics(frames: Sequence[Frames]) -> dict[str, Any]:
-    """Bounds of actions and states. The hand's axis-angle passes unchanged: the network turns it into a matrix."""
+def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str, Any]:
+    """Bounds of actions and states.
+
+    Args:
+        frames: the sets.
+        rotation: first of the three entries of the state that are an axis-angle, or None. They pass unchanged: the
+            network turns them into a matrix.
+    """
     actions = np.concatenate([each.actions[each.valid] for each in frames])  # glances have none
     states = np.concatenate([each.state for each in frames])
     mask = np.ones(states.shape[1], dtype=bool)
-    mask[ROTATION] = False
+    if rotation is not None:
+        mask[rotation : rotation + 3] = False
     return {
         "action": {"min": actions.min(0).tolist(), "max": actions.max(0).tolist()},
         "proprio": {"min": states.min(0).tolist(), "max": states.max(0).tolist(), "mask": mask.tolist()},
