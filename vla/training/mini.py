@@ -41,7 +41,13 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     ]
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
     samples = Samples(
-        frames, statistics, embodiment.normalization, network.chunk, Augmentation(**config["augment"]), config["seed"]
+        frames,
+        statistics,
+        embodiment.normalization,
+        network.chunk,
+        Augmentation(**config["augment"]),
+        config["seed"],
+        config["balance"],
     )
     model = _model(network, start)
     settings = ImitationSettings(**{**config["train"], "weights": LossWeights(**config["train"]["weights"])})

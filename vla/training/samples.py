@@ -47,6 +47,7 @@ class Samples:
         chunk: K, actions of a sample.
         augmentation: how much samples vary.
         seed: of all draws.
+        balance: 0 draws every frame equally often, 1 every suite; between, each suite by (its frames) ** (1 - balance).
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Samples:
         chunk: int,
         augmentation: Augmentation,
         seed: int,
+        balance: float = 0.0,
     ) -> None:
         if short := [each.actions.shape[1] for each in frames if each.actions.shape[1] < chunk]:
             raise ValueError(
@@ -65,6 +67,10 @@ class Samples:
             )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
+        suites = np.concatenate([np.array(each.suites)[each.suite] for each in frames])
+        _, suite, counts = np.unique(suites, return_inverse=True, return_counts=True)
+        chances = np.cumsum(counts[suite] ** -balance)
+        self._chances = chances / chances[-1]  # (F,) rising to 1
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)
         encoder = SentenceEncoder()
@@ -76,7 +82,9 @@ class Samples:
     def batch(self, number: int, size: int) -> tuple[MiniInputs, Targets]:
         """Batch `number` of `size` samples."""
         generator = np.random.default_rng([self._seed, number])
-        drawn = np.sort(generator.integers(len(self), size=size))  # in the order of the file
+        drawn = np.searchsorted(
+            self._chances, np.sort(generator.random(size)), side="right"
+        )  # in the order of the file
         images, words, states, actions, valid, points, displacement, known = zip(
             *(self._sample(int(index), generator) for index in drawn), strict=True
         )
