@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from vla.data.episode import IMAGES, Column
+from vla.data.lerobot.disk import locked
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.types import Image
@@ -79,9 +80,11 @@ def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Pat
     size = size or int(dataset.features[f"{IMAGES}{cameras[0]}"]["shape"][0])
     key = json.dumps([LAYOUT, str(root.resolve()), len(dataset), list(cameras), size])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (folder / "done").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _decode(dataset, cameras, size, folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / ".lock"):  # processes that train together decode once
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _decode(dataset, cameras, size, folder)
     columns = np.load(folder / "columns.npz", allow_pickle=False)
     names = json.loads((folder / "names.json").read_text())
     return Frames(
