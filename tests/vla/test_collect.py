@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -9,16 +10,21 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.fakes import CONF, MAX_STEPS, SEARCH_PATH
-from tests.vla.test_evaluation_kill import PATIENCE_S, ROOT, wait_until
+from tests.vla.test_evaluation_kill import ROOT, wait_until
 from vla.data.collect import collect, plan_visits
 from vla.data.lerobot.reader import read_dataset
 from vla.evaluation.config import compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, RefusedError
 
 FAKE = ("env=fake_demonstrations", "policy=fake_bound", "suites=[fake_suite]", "visit=2", "stride=2", "episodes=5")
+
+
+KILLS = int(os.environ.get("COLLECT_KILLS", "2"))
+SCENES = f"episodes={5 * max(1, KILLS // 2)}"  # of each task, so that none of the runs comes to its end
 
 
 def config(root, *overrides):
@@ -62,21 +68,26 @@ def test_every_scene_is_tried_once_and_only_successes_are_kept(undisturbed):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_killed_it_goes_on_without_a_gap_or_a_double(tmp_path, undisturbed):
-    command = [sys.executable, "scripts/collect.py", SEARCH_PATH, *FAKE, f"root={tmp_path}", "workers=1"]
-    journal = tmp_path / "attempts.jsonl"
-    for kill in range(int(os.environ.get("COLLECT_KILLS", "2"))):
+    command = [sys.executable, "scripts/collect.py", SEARCH_PATH, *FAKE, SCENES, f"root={tmp_path}", "workers=1"]
+    journal, moments = tmp_path / "attempts.jsonl", np.random.default_rng(0)
+    for kill in range(KILLS):
         before = len(journal.read_bytes()) if journal.exists() else 0
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        wait_until(lambda before=before: journal.exists() and len(journal.read_bytes()) > before, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait(timeout=PATIENCE_S)
-        process.stdout.close()
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            wait_until(lambda before=before: journal.exists() and len(journal.read_bytes()) > before, process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=moments.uniform(0.0, 0.15))  # somewhere in the work on the next scenes
+            process.send_signal(signal.SIGKILL)
         if kill == 1:
             with journal.open("a") as file:
                 file.write('{"key": ["fake_suite", 3')
-    collect(config(tmp_path), io.StringIO())
+    collect(config(tmp_path, SCENES), io.StringIO())
     read_dataset(tmp_path).verify()
+    if KILLS > 2:
+        undisturbed = tmp_path / "undisturbed"
+        collect(config(undisturbed, SCENES), io.StringIO())
     assert sorted(keys(tmp_path)) == sorted(keys(undisturbed))
 
 

@@ -53,6 +53,7 @@ def run_episode(
             raw, _, terminated, truncated, info = env.step(sent)
             success = bool(info["is_success"])
             after = _observe(raw, info)
+            sent = info.get("sent", sent)  # a robot's gate has the last word
             step = Step(steps, observation, requested, sent, clipped, success, after)
             steps += 1
             observation = after

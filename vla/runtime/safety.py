@@ -9,13 +9,19 @@ from vla.types import ActionSpec, FloatArray, Observation
 
 
 class LimitFilter:
-    """Clips an action into the range of its spec. The driver's own gate does not trust this layer."""
+    """Clips an action into the range of its spec, and a position to a step from the one before.
+
+    The first position is compared with the state, if that lists the same joints. The driver's own gate does not trust
+    this layer.
+    """
 
     def __init__(self, spec: ActionSpec) -> None:
         self._spec = spec
+        self._last: FloatArray | None = None
 
     def reset(self) -> None:
-        """Nothing is remembered between ticks."""
+        """Forget the last action."""
+        self._last = None
 
     def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
         """(A,) -> (A,) in range, and whether it was changed.
@@ -30,4 +36,16 @@ class LimitFilter:
             entry = int(np.argmin(np.isfinite(action)))
             raise SafetyStop(f"action: expected finite numbers, got {action[entry]} in {self._spec.names[entry]}")
         allowed = np.clip(action, self._spec.low, self._spec.high)
+        if self._spec.kind == "joint_position":
+            allowed = self._near(allowed, observation)
+        self._last = allowed
         return allowed, bool((allowed != action).any())
+
+    def _near(self, action: FloatArray, observation: Observation) -> FloatArray:
+        """(A,) at most `max_step` from the last position."""
+        last = self._last
+        if last is None:
+            if observation.state.shape != action.shape:
+                return action
+            last = np.clip(observation.state, self._spec.low, self._spec.high)
+        return np.clip(action, last - self._spec.max_step, last + self._spec.max_step)

@@ -1,0 +1,235 @@
+"""A robot in the control loop: pacing, words, success, stop, take-over without a jump, truth about what was sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vla.protocols import SafetyStop
+from vla.runtime.clock import Pacer
+from vla.runtime.inbox import Inbox
+from vla.runtime.inference import OpenLoop
+from vla.runtime.loop import run_episode
+from vla.runtime.robot_env import RobotEnv
+from vla.runtime.safety import LimitFilter
+from vla.runtime.shared_control import Commander, SharedControl
+from vla.types import ActionChunk, ActionSpec, Observation, Outcome, Reading
+
+HZ = 50.0
+SPEC = ActionSpec(
+    "joint_position",
+    ("waist [rad]", "elbow [rad]", "gripper [open]"),
+    np.array([-1.0, -1.0, 0.0]),
+    np.array([1.0, 1.0, 1.0]),
+    np.array([0.06, 0.06, np.inf]),
+    HZ,
+)
+
+
+class FakeClock:
+    """Time passes only when somebody sleeps or works."""
+
+    def __init__(self):
+        self.time = 100.0
+
+    def now(self):
+        return self.time
+
+    def sleep_until(self, moment):
+        self.time = max(self.time, moment)
+
+
+class FakeRobot:
+    """Is at once where it is told to be; writes down what happened."""
+
+    action_spec = SPEC
+    state_names = SPEC.names
+    cameras = ()
+
+    def __init__(self, clock, work_s=0.004, refuse_at=None):
+        self.clock, self.work_s, self.refuse_at = clock, work_s, refuse_at
+        self.state, self.log, self.sent, self.times = np.zeros(3), [], [], []
+
+    def connect(self):
+        self.log.append("connect")
+
+    def go_to(self, state):
+        self.log.append("go_to")
+        self.state = np.array(state)
+
+    def get_reading(self):
+        return Reading({}, {}, self.state.copy(), self.clock.now(), {"effort": np.zeros(3)})
+
+    def send_action(self, action):
+        if len(self.sent) == self.refuse_at:
+            raise SafetyStop("waist: too fast")
+        self.clock.time += self.work_s
+        self.state = np.round(action, 3)
+        self.sent.append(self.state.copy())
+        self.times.append(self.clock.now())
+        return self.state.copy()
+
+    def stop(self):
+        self.log.append("stop")
+
+    def disconnect(self):
+        self.log.append("disconnect")
+
+
+class Going:
+    """Moves 0.05 rad a tick from where the robot is; remembers the words it was asked with."""
+
+    def __init__(self):
+        self.words = []
+
+    def reset(self):
+        pass
+
+    def infer(self, observation):
+        self.words.append(observation.instruction)
+        steps = np.arange(1, 5)[:, None] * np.array([0.05, 0.0, 0.0])
+        return ActionChunk(observation.state + steps, observation.instruction, observation.time)
+
+
+class FakeLeaders:
+    """Leader arms that stand elsewhere and come nearer by 0.05 rad a tick."""
+
+    def __init__(self, wants, at=0.3):
+        self.wants, self.position, self.tick = wants, np.array([at, 0.2, 0.5]), -1
+
+    def connect(self):
+        pass
+
+    def wants_control(self):
+        self.tick += 1
+        return self.tick in self.wants
+
+    def align(self, action):
+        way = action - self.position
+        self.position = self.position + np.clip(way, -0.05, 0.05)
+        return bool(np.abs(way).max() <= 0.05)
+
+    def get_action(self):
+        self.position = self.position + np.array([0.0, 0.03, 0.0])
+        return self.position.copy()
+
+    def disconnect(self):
+        pass
+
+
+class Watcher:
+    def __init__(self, act=None):
+        self.steps, self.act = [], act
+
+    def on_episode_start(self, observation):
+        self.first = observation
+
+    def on_step(self, step):
+        self.steps.append(step)
+        if self.act:
+            self.act(step)
+
+    def on_episode_end(self, episode, observation):
+        self.episode = episode
+
+
+def play(inference, robot, inbox, ticks=12, act=None, home=(0.1, 0.0, 0.5)):
+    env, watcher = RobotEnv(robot, inbox, home, clock=robot.clock), Watcher(act)
+    episode = run_episode(env, inference, LimitFilter(SPEC), [watcher], trial=0, max_steps=ticks)
+    env.close()
+    return episode, watcher, env
+
+
+def test_ticks_are_paced_and_the_robot_is_let_go_in_the_end():
+    robot = FakeRobot(FakeClock())
+    episode, watcher, env = play(OpenLoop(Going()), robot, Inbox("move"))
+    assert episode.outcome == Outcome.FAILURE
+    assert robot.log == ["connect", "go_to", "disconnect"]
+    np.testing.assert_allclose(np.diff(robot.times), 1 / HZ, atol=1e-9)
+    assert env.pacer.overruns == 0
+    assert watcher.first.state[0] == 0.1
+
+
+def test_an_overrun_is_counted_and_not_made_up_for():
+    clock = FakeClock()
+    pacer = Pacer(HZ, clock)
+    ends = []
+    for work in (0.005, 0.050, 0.005):
+        clock.time += work
+        pacer.wait()
+        ends.append(clock.time - 100.0)
+    np.testing.assert_allclose(ends, [0.02, 0.07, 0.09], atol=1e-9)
+    assert (pacer.ticks, pacer.overruns) == (3, 1)
+    assert pacer.worst_s == pytest.approx(0.03)
+
+
+def test_what_was_really_sent_is_what_subscribers_see():
+    _, watcher, _ = play(OpenLoop(Going()), robot := FakeRobot(FakeClock()), Inbox("move"))
+    np.testing.assert_array_equal([step.sent for step in watcher.steps], robot.sent)
+
+
+def test_other_words_are_used_from_the_next_reading_on():
+    inbox, policy = Inbox("left"), Going()
+    act = lambda step: inbox.say("right") if step.index == 4 else None  # noqa: E731
+    _, watcher, _ = play(OpenLoop(policy), FakeRobot(FakeClock()), inbox, act=act)
+    # They are said when the reading of tick 5 is already there: the worst moment.
+    assert [step.observation.instruction for step in watcher.steps] == ["left"] * 6 + ["right"] * 6
+    assert policy.words == ["left", "left", "right", "right"]
+    with pytest.raises(ValueError, match="old words stay"):
+        inbox.say("  ")
+
+
+def test_a_person_judges_success():
+    inbox = Inbox("move")
+    episode, *_ = play(
+        OpenLoop(Going()), FakeRobot(FakeClock()), inbox, act=lambda step: step.index == 5 and inbox.succeed()
+    )
+    assert (episode.outcome, episode.steps) == (Outcome.SUCCESS, 7)
+
+
+def test_stop_holds_the_robot_and_says_why():
+    inbox, robot = Inbox("move"), FakeRobot(FakeClock())
+    episode, *_ = play(OpenLoop(Going()), robot, inbox, act=lambda step: step.index == 3 and inbox.stop("key q"))
+    assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 4, "key q")
+    assert robot.log == ["connect", "go_to", "stop", "disconnect"]
+
+
+def test_a_refusal_of_the_gate_stops_the_episode():
+    robot = FakeRobot(FakeClock(), refuse_at=3)
+    episode, *_ = play(OpenLoop(Going()), robot, Inbox("move"))
+    assert (episode.outcome, episode.steps) == (Outcome.STOPPED, 3)
+    assert "too fast" in episode.info["detail"]
+
+
+def test_a_take_over_and_a_hand_back_do_not_jump():
+    robot, seen = FakeRobot(FakeClock()), []
+    control = SharedControl(OpenLoop(Going()), FakeLeaders(wants=set(range(5, 25))))
+    _, watcher, _ = play(control, robot, Inbox("move"), ticks=40, act=lambda step: seen.append(control.commander))
+    assert (
+        seen
+        == [Commander.POLICY] * 5
+        + [Commander.NOBODY] * seen.count(Commander.NOBODY)
+        + [Commander.PERSON] * seen.count(Commander.PERSON)
+        + [Commander.POLICY] * 15
+    )
+    assert min(seen.count(Commander.NOBODY), seen.count(Commander.PERSON)) > 2
+    assert control.handovers == 3
+    moves = np.diff([watcher.first.state, *robot.sent], axis=0)
+    assert np.abs(moves[:, :2]).max() <= 0.0605
+    held = [move for move, who in zip(moves, seen, strict=True) if who == Commander.NOBODY]
+    assert np.abs(held).max() < 1e-3
+    assert control.policy_calls > 3
+
+
+def test_the_polite_layer_keeps_the_largest_step():
+    limits = LimitFilter(SPEC)
+    limits.reset()
+    here = Observation({}, np.array([0.5, 0.0, 0.2]), "go", 0.0)
+    first, clipped = limits(np.array([0.9, 0.0, 1.0]), here)
+    np.testing.assert_allclose(first, [0.56, 0.0, 1.0])
+    assert clipped
+    second, clipped = limits(np.array([0.6, 0.0, 0.0]), here)
+    np.testing.assert_allclose(second, [0.6, 0.0, 0.0])
+    assert not clipped
+    limits.reset()
+    np.testing.assert_allclose(limits(np.array([0.6, 0.0, 0.0]), here)[0], [0.56, 0.0, 0.0])

@@ -1,0 +1,111 @@
+"""A robot as a `gymnasium.Env`, so that one loop runs simulation, emulator and arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from vla.protocols import Robot, SafetyStop
+from vla.runtime.clock import Clock, Pacer, SystemClock
+from vla.runtime.inbox import Inbox
+from vla.types import ActionSpec, FloatArray, Reading, TaskSpec
+
+Env = gymnasium.Env[dict[str, Any], FloatArray]
+
+
+class RobotEnv(Env):
+    """Reset goes home slowly; a step sends, waits for the tick to end, and reads.
+
+    `info` holds, besides what every environment gives, `sent` (A,), `channels` and `events` of the reading.
+
+    Args:
+        robot: connected at the first reset.
+        inbox: gives the words; takes success and stop.
+        home: (A,) where an episode begins; None: wherever the robot stands.
+        max_steps: step limit.
+        clock: paces the ticks.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        inbox: Inbox,
+        home: Sequence[float] | None = None,
+        max_steps: int = 100_000,
+        clock: Clock | None = None,
+    ) -> None:
+        self._robot, self._inbox, self._connected = robot, inbox, False
+        self._home = None if home is None else np.asarray(home, dtype=np.float64)
+        self._clock = clock or SystemClock()
+        self.task = TaskSpec(0, "session", inbox.instruction, max_steps, 1)
+        self.timing = {"sim": 0.0, "render": 0.0}
+        self.observation_space = gymnasium.spaces.Dict()
+        self.action_space = gymnasium.spaces.Space()
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """The robot's."""
+        return self._robot.action_spec
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Connect, go home, read."""
+        super().reset(seed=seed)
+        if not self._connected:
+            self._robot.connect()
+            self._connected = True
+        self._inbox.clear()
+        if self._home is not None:
+            self._robot.go_to(self._home)
+        self.pacer = Pacer(self._robot.action_spec.hz, self._clock)
+        self._reading = self._robot.get_reading()
+        return self._observation(), self._info(None)
+
+    def step(self, action: FloatArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """One tick.
+
+        Raises:
+            SafetyStop: somebody said stop, or the robot's gate refused; the robot holds.
+        """
+        if reason := self._inbox.stop_reason:
+            self._robot.stop()
+            raise SafetyStop(reason)
+        sent = self._robot.send_action(action)
+        self.pacer.wait()
+        self._reading = self._robot.get_reading()
+        done = self._inbox.succeeded
+        return self._observation(), float(done), done, False, self._info(sent)
+
+    def flat_state(self) -> FloatArray:
+        """(S,) of the last reading."""
+        return self._reading.state
+
+    def close(self) -> None:
+        """Let go of the robot; a raised arm keeps its torque."""
+        if self._connected:
+            self._connected = False
+            self._robot.disconnect()
+
+    def _observation(self) -> dict[str, Any]:
+        return {"images": self._reading.images, "state": self._reading.state}
+
+    def _info(self, sent: FloatArray | None) -> dict[str, Any]:
+        reading: Reading = self._reading
+        return {
+            "is_success": self._inbox.succeeded,
+            "instruction": self._inbox.instruction,
+            "time": reading.time,
+            **({} if sent is None else {"sent": sent}),
+            "channels": {**reading.channels, **_image_ages(reading)},
+            "events": reading.events,
+            "overruns": self.pacer.overruns,
+        }
+
+
+def _image_ages(reading: Reading) -> dict[str, FloatArray]:
+    """How much older than the joints each image is, [s]."""
+    return {f"image_age.{name}": np.array([reading.time - at]) for name, at in reading.image_times.items()}
