@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs.libero.env import SETTLE_ACTION, LiberoEnv
-from envs.libero.rendering import RenderingUnavailable, configure_gl
+from envs.rendering import RenderingUnavailable, configure_gl
 
 
 @pytest.fixture(scope="module")
