@@ -83,9 +83,5 @@ def _upstream_draw(area: Area, generator: np.random.RandomState) -> FloatArray:
 
 def _wide_draw(area: Area, generator: np.random.Generator) -> FloatArray:
     """(7,) anywhere in the area, turned about the vertical."""
-    x, y, half_yaw = (
-        generator.uniform(*area.x),
-        generator.uniform(*area.y),
-        0.5 * generator.uniform(-area.yaw, area.yaw),
-    )
-    return np.array([x, y, DROP_HEIGHT, np.cos(half_yaw), 0.0, 0.0, np.sin(half_yaw)])
+    x, y, yaw = generator.uniform(*np.transpose([area.x, area.y, (-area.yaw, area.yaw)]))
+    return np.array([x, y, DROP_HEIGHT, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])

@@ -39,11 +39,8 @@ def finger_position(opened: FloatArray | float) -> Any:
 
 def to_controls(action: FloatArray) -> FloatArray:
     """(14,) action -> (16,) MuJoCo's controls: the right finger of a gripper mirrors the left one."""
-    arms = []
-    for arm in (action[:7], action[7:]):
-        finger = finger_position(arm[6])
-        arms += [arm[:6], [finger, -finger]]
-    return np.concatenate(arms)
+    left, right = finger_position(action[[6, 13]])
+    return np.concatenate([action[:6], [left, -left], action[7:13], [right, -right]])
 
 
 def to_state(positions: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from vla.types import TaskSpec
 MAX_STEPS = 400  # episode length of both tasks in ACT (tonyzhaozh/act, constants.py)
 INSTRUCTIONS = {
     "transfer_cube": "pick up the red cube with the right arm and hand it over to the left arm",
-    "insertion": "pick up the peg with the right arm and the socket with the left arm, and insert the peg into the socket",
+    "insertion": "pick up the peg with the right arm and the socket with the left arm, then insert the peg",
 }
 SUITES = tuple(f"aloha_{task}" for task in INSTRUCTIONS)
 
@@ -65,6 +65,6 @@ def assets() -> Path:
     spec = importlib.util.find_spec("gym_aloha")  # does not import it
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
-            "gym-aloha: the package with ALOHA's scenes is missing; type: pip install gym-aloha==0.1.5"
+            "gym-aloha, the package with the scenes, is missing; type: pip install gym-aloha==0.1.5"
         )
     return Path(spec.submodule_search_locations[0]) / "assets"
