@@ -1,0 +1,92 @@
+"""Inserting the peg: the left arm holds the socket still in the middle, the right one brings the peg in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from envs.experts.aloha.pose import Pose
+from envs.experts.aloha.reach import CLOSED, go, reach
+from envs.experts.aloha.servo import SLOW, SPEED, Command
+from envs.experts.aloha.table import table_grasp
+from envs.experts.aloha.world import World
+from vla.types import FloatArray
+
+PEG, PEG_WIDTH = ("red_peg",), 0.02  # [m]
+SOCKET, SOCKET_WIDTH = ("socket-1", "socket-2", "socket-3", "socket-4"), 0.044  # [m]
+MEETING = np.array([-0.06, 0.5, 0.18])  # [m] where the socket is held
+WAITING = {"left": np.array([-0.2, 0.5, 0.2]), "right": np.array([0.2, 0.5, 0.2])}  # [m] while the other is not ready
+APART = 0.15  # [m] between the centres before the peg goes in: 3 cm between the ends
+INSIDE = 0.085  # [m] between the centres in the end; at 0.1 the peg meets the pin
+HALF_LENGTH = 0.06  # [m] of peg and socket
+ALIGNED = 0.004  # [m] of the peg's middle and end to the socket's axis, to move in; there are 8 mm of room
+LOST = 0.009  # [m] off the axis, where the peg comes back out
+STEADY = 0.02, 0.15  # [m], [rad] how near the socket must be to the meeting
+AHEAD = 0.012  # [m] how far ahead of the peg its goal is
+
+
+class Insertion:
+    """Decides from the present state what both arms do."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._left, self._right = world.arms["left"], world.arms["right"]
+
+    def commands(self) -> dict[str, Command]:
+        """What each arm does now."""
+        world, left, right = self._world, self._left, self._right
+        socket, peg = world.body("socket"), world.body("peg")
+        has_socket, has_peg = world.holds(left, SOCKET), world.holds(right, PEG)
+        if has_socket and has_peg:
+            return self._insert(socket, peg)
+        commands = {}
+        for arm, thing, width, held in ((left, socket, SOCKET_WIDTH, has_socket), (right, peg, PEG_WIDTH, has_peg)):
+            if held:
+                goal = Pose(WAITING[arm.name], _levelled(thing.rotation))
+                commands[arm.name] = go(world, arm, goal @ thing.inverse() @ world.tool(arm), CLOSED, SPEED)
+            else:
+                commands[arm.name] = reach(world, arm, table_grasp(world, arm, thing, math.pi, width))
+        return commands
+
+    def _insert(self, socket: Pose, peg: Pose) -> dict[str, Command]:
+        """Both are held: the socket goes to the meeting, the peg to where the socket is."""
+        world, left, right = self._world, self._left, self._right
+        meeting = Pose(MEETING, _levelled(socket.rotation))
+        steady = socket.distance(meeting) < STEADY[0] and socket.angle(meeting) < STEADY[1]
+        hold = go(world, left, meeting @ socket.inverse() @ world.tool(left), CLOSED, SLOW if steady else SPEED)
+        goal = _peg_goal(socket if steady else meeting, peg)
+        push = go(world, right, goal @ peg.inverse() @ world.tool(right), CLOSED, SLOW if steady else SPEED)
+        return {"left": hold, "right": push}
+
+
+def _peg_goal(socket: Pose, peg: Pose) -> Pose:
+    """Where the peg shall go: before the socket's opening, on its axis, and then along it."""
+    axis = socket.rotation[:, 0] * np.sign(socket.rotation[0, 0])  # towards the right arm
+    rotation = _with_axis(peg.rotation, axis)
+    offset = peg.position - socket.position
+    along = float(offset @ axis)
+    aside = float(np.linalg.norm(offset - along * axis))
+    end = offset - HALF_LENGTH * peg.rotation[:, 0] * np.sign(peg.rotation[:, 0] @ axis)
+    aside = max(aside, float(np.linalg.norm(end - (end @ axis) * axis)))
+    inside = along < APART - 0.02
+    distance = max(INSIDE, along - AHEAD) if aside < (LOST if inside else ALIGNED) else APART
+    return Pose(socket.position + distance * axis, rotation)
+
+
+def _levelled(rotation: FloatArray) -> FloatArray:
+    """(3, 3) the nearest orientation whose x axis lies along the world's."""
+    return _with_axis(rotation, np.array([1.0, 0.0, 0.0]))
+
+
+def _with_axis(rotation: FloatArray, axis: FloatArray) -> FloatArray:
+    """(3, 3) the nearest orientation whose x axis lies along (3,) `axis`, in this direction or the other."""
+    present = rotation[:, 0]
+    wanted = axis * (1.0 if present @ axis >= 0 else -1.0)
+    cross = np.cross(present, wanted)
+    sine, cosine = float(np.linalg.norm(cross)), float(present @ wanted)
+    if sine < 1e-9:
+        return rotation
+    from envs.experts.geometry import turn
+
+    return np.asarray(turn(cross / sine, math.atan2(sine, cosine)) @ rotation)
