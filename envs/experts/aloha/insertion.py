@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from envs.experts.aloha.pose import Pose
-from envs.experts.aloha.reach import CLOSED, go, reach
 from envs.experts.aloha.servo import SLOW, SPEED, Command
-from envs.experts.aloha.table import table_grasp
+from envs.experts.aloha.table import carry, pick
 from envs.experts.aloha.world import World
+from envs.experts.geometry import turn
 from vla.types import FloatArray
 
 PEG, PEG_WIDTH = ("red_peg",), 0.02  # [m]
@@ -20,8 +20,8 @@ WAITING = {"left": np.array([-0.2, 0.5, 0.2]), "right": np.array([0.2, 0.5, 0.2]
 APART = 0.15  # [m] between the centres before the peg goes in: 3 cm between the ends
 INSIDE = 0.085  # [m] between the centres in the end; at 0.1 the peg meets the pin
 HALF_LENGTH = 0.06  # [m] of peg and socket
-ALIGNED = 0.004  # [m] of the peg's middle and end to the socket's axis, to move in; there are 8 mm of room
-LOST = 0.009  # [m] off the axis, where the peg comes back out
+ALIGNED = 0.005  # [m] of the peg's middle and end to the socket's axis, to move in; there are 8 mm of room
+LOST = 0.01  # [m] off the axis, where the peg comes back out
 STEADY = 0.02, 0.15  # [m], [rad] how near the socket must be to the meeting
 AHEAD = 0.012  # [m] how far ahead of the peg its goal is
 
@@ -37,16 +37,16 @@ class Insertion:
         """What each arm does now."""
         world, left, right = self._world, self._left, self._right
         socket, peg = world.body("socket"), world.body("peg")
-        has_socket, has_peg = world.holds(left, SOCKET), world.holds(right, PEG)
+        has_socket, has_peg = world.holds(left, SOCKET, SOCKET_WIDTH), world.holds(right, PEG, PEG_WIDTH)
         if has_socket and has_peg:
             return self._insert(socket, peg)
         commands = {}
         for arm, thing, width, held in ((left, socket, SOCKET_WIDTH, has_socket), (right, peg, PEG_WIDTH, has_peg)):
             if held:
                 goal = Pose(WAITING[arm.name], _levelled(thing.rotation))
-                commands[arm.name] = go(world, arm, goal @ thing.inverse() @ world.tool(arm), CLOSED, SPEED)
+                commands[arm.name] = carry(world, arm, thing, goal, SPEED)
             else:
-                commands[arm.name] = reach(world, arm, table_grasp(world, arm, thing, math.pi, width))
+                commands[arm.name] = pick(world, arm, thing, math.pi, width)
         return commands
 
     def _insert(self, socket: Pose, peg: Pose) -> dict[str, Command]:
@@ -54,10 +54,12 @@ class Insertion:
         world, left, right = self._world, self._left, self._right
         meeting = Pose(MEETING, _levelled(socket.rotation))
         steady = socket.distance(meeting) < STEADY[0] and socket.angle(meeting) < STEADY[1]
-        hold = go(world, left, meeting @ socket.inverse() @ world.tool(left), CLOSED, SLOW if steady else SPEED)
+        speed = SLOW if steady else SPEED
         goal = _peg_goal(socket if steady else meeting, peg)
-        push = go(world, right, goal @ peg.inverse() @ world.tool(right), CLOSED, SLOW if steady else SPEED)
-        return {"left": hold, "right": push}
+        return {
+            "left": carry(world, left, socket, meeting, speed),
+            "right": carry(world, right, peg, goal, speed),
+        }
 
 
 def _peg_goal(socket: Pose, peg: Pose) -> Pose:
@@ -69,9 +71,11 @@ def _peg_goal(socket: Pose, peg: Pose) -> Pose:
     aside = float(np.linalg.norm(offset - along * axis))
     end = offset - HALF_LENGTH * peg.rotation[:, 0] * np.sign(peg.rotation[:, 0] @ axis)
     aside = max(aside, float(np.linalg.norm(end - (end @ axis) * axis)))
-    inside = along < APART - 0.02
-    distance = max(INSIDE, along - AHEAD) if aside < (LOST if inside else ALIGNED) else APART
-    return Pose(socket.position + distance * axis, rotation)
+    if aside < ALIGNED:
+        along -= AHEAD
+    elif aside > LOST:
+        along = APART
+    return Pose(socket.position + max(along, INSIDE) * axis, rotation)
 
 
 def _levelled(rotation: FloatArray) -> FloatArray:
@@ -87,6 +91,4 @@ def _with_axis(rotation: FloatArray, axis: FloatArray) -> FloatArray:
     sine, cosine = float(np.linalg.norm(cross)), float(present @ wanted)
     if sine < 1e-9:
         return rotation
-    from envs.experts.geometry import turn
-
     return np.asarray(turn(cross / sine, math.atan2(sine, cosine)) @ rotation)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.experts.aloha.arm import Arm
+from envs.experts.aloha.arm import REACHED, Arm
 from envs.experts.aloha.pose import Pose
 from envs.experts.aloha.servo import SLOW, SPEED, Command
 from envs.experts.aloha.world import World, opening_for
@@ -19,7 +19,7 @@ NEEDED_ROOM = 0.007  # [m] on each side, to move on
 TIGHT, WIDE = 0.006, 0.015  # [m] tolerance of the grasp with open fingers, and once they close
 CONE = 0.12  # [m] of tolerance sideways per metre of distance
 TILT, TILT_CONE = 0.08, 1.0  # [rad] tolerance of the orientation, and per metre of distance
-CLOSED = 0.0  # command of a gripper that closes
+CLOSED, OPEN = 0.0, 1.0  # commands of a gripper
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,14 @@ def reach(world: World, arm: Arm, grasp: Grasp) -> Command:
         return go(world, arm, goal, opened, SPEED if distance > CLEAR else SLOW)
     if distance > CLEAR:
         return go(world, arm, goal.moved(np.array([-STANDOFF, 0.0, 0.0])), opened, SPEED)
-    return go(world, arm, tool.moved(np.array([-CLEAR, 0.0, 0.0])), opened, SLOW)
+    return go(world, arm, _back(world, arm, tool, goal), opened, SLOW)
+
+
+def _back(world: World, arm: Arm, tool: Pose, goal: Pose) -> Pose:
+    """Away from the object the way the hand should have come; turned as it is, if it can be."""
+    position = tool.position - CLEAR * goal.rotation[:, 0]
+    as_it_is = Pose(position, tool.rotation)
+    return as_it_is if arm.solve(as_it_is, world.angles(arm))[1] < REACHED else Pose(position, goal.rotation)
 
 
 def go(world: World, arm: Arm, pose: Pose, opening: float, speed: float) -> Command:

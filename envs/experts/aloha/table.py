@@ -1,4 +1,4 @@
-"""Grasps of things that lie on the table: from above, the hand leaning back towards its arm."""
+"""Picking things up from the table and carrying them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,27 @@ import numpy as np
 
 from envs.experts.aloha.arm import REACHED, Arm
 from envs.experts.aloha.pose import Pose
-from envs.experts.aloha.reach import Grasp, hand
+from envs.experts.aloha.reach import CLOSED, OPEN, Grasp, go, hand, reach
+from envs.experts.aloha.servo import SLOW, Command
 from envs.experts.aloha.world import World
 
 PITCHES = tuple(math.radians(degrees) for degrees in (75, 90, 60))  # the first that can be reached is taken
+MISSED = 0.005  # [m] a goal that is missed by more cannot be reached
 LOWEST_TOOL = 0.019  # [m] over the table; lower, finger tips would touch it
+
+
+def pick(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Command:
+    """The next step towards holding a box that lies on the table; see `table_grasp` for the arguments."""
+    return reach(world, arm, table_grasp(world, arm, thing, symmetry, width))
+
+
+def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Command:
+    """Bring what the arm holds to a pose; let it go, to be taken anew, if this grasp does not allow it."""
+    tool = world.tool(arm)
+    wanted = goal @ thing.inverse() @ tool
+    if arm.solve(wanted, world.angles(arm))[1] > MISSED:
+        return go(world, arm, tool, OPEN, SLOW)
+    return go(world, arm, wanted, CLOSED, speed)
 
 
 def table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Grasp:

@@ -15,6 +15,7 @@ from vla.types import FloatArray
 TOUCHING = 0.0225  # [m] position of a finger whose inner side is on the gripper's middle plane
 FINGER_RANGE = (0.021, 0.057)  # [m]
 SQUEEZE = 0.003  # [m] the controls of a gripper that holds are this far inside the object
+SLACK = 0.003  # [m] between the gap and the object's width
 
 
 class World:
@@ -63,11 +64,16 @@ class World:
         fingers = [f"vx300s_{arm.name}/10_{side}_gripper_finger" for side in ARMS]
         return sum(any(self._contacts.touch(geom, finger) for geom in geoms) for finger in fingers)
 
-    def holds(self, arm: Arm, geoms: Sequence[str]) -> bool:
-        """Whether both fingers touch one of these geoms and press on it."""
+    def holds(self, arm: Arm, geoms: Sequence[str], width: float) -> bool:
+        """Whether the fingers press on one of these geoms, `width` [m] thick.
+
+        A finger may lose touch for a moment when something pushes; then the gap shows that the object is still there.
+        """
         data = self._scene.data
         goal = max(float(data.ctrl[arm.finger]), FINGER_RANGE[0])
-        return self.touches(arm, geoms) == 2 and goal < float(data.qpos[arm.finger]) - SQUEEZE
+        presses = goal < float(data.qpos[arm.finger]) - SQUEEZE
+        fingers = self.touches(arm, geoms)
+        return presses and (fingers == 2 or (fingers == 1 and abs(self.gap(arm) - width) < SLACK))
 
 
 def opening_for(width: float) -> float:
