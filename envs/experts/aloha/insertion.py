@@ -27,14 +27,18 @@ AHEAD = 0.012  # [m] how far ahead of the peg its goal is
 
 
 class Insertion:
-    """Decides from the present state what both arms do."""
+    """Decides from the present state what both arms do.
+
+    Args:
+        world: what is where.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._left, self._right = world.arms["left"], world.arms["right"]
 
     def commands(self) -> dict[str, Command]:
-        """What each arm does now."""
+        """What each arm does now, by its name."""
         world, left, right = self._world, self._left, self._right
         socket, peg = world.body("socket"), world.body("peg")
         has_socket, has_peg = world.holds(left, SOCKET, SOCKET_WIDTH), world.holds(right, PEG, PEG_WIDTH)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
 from envs.experts.aloha.insertion import Insertion
-from envs.experts.aloha.servo import Servo
+from envs.experts.aloha.servo import Command, Servo
 from envs.experts.aloha.transfer import TransferCube
 from envs.experts.aloha.world import World
 from vla.types import ActionChunk, FloatArray, Observation
 
-PLANS = {"transfer_cube": TransferCube, "insertion": Insertion}
+
+class Plan(Protocol):
+    """What solves a task."""
+
+    def commands(self) -> dict[str, Command]:
+        """What each arm does now, by its name."""
+
+
+PLANS: dict[str, Callable[[World], Plan]] = {"transfer_cube": TransferCube, "insertion": Insertion}
 
 
 class AlohaExpert:
@@ -58,4 +67,4 @@ class AlohaExpert:
         for name, command in self._plan.commands().items():
             arm = world.arms[name]
             action[arm.entries] = self._servos[name].action(command, world.commanded(arm))
-        return np.clip(action, self._spec.low, self._spec.high)
+        return np.asarray(np.clip(action, self._spec.low, self._spec.high))

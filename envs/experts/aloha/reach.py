@@ -11,6 +11,7 @@ from envs.experts.aloha.pose import Pose
 from envs.experts.aloha.servo import SLOW, SPEED, Command
 from envs.experts.aloha.world import World, opening_for
 from envs.experts.geometry import turn
+from vla.types import FloatArray
 
 STANDOFF = 0.08  # [m] before the grasp, along the fingers
 CLEAR = 0.05  # [m] from here on the hand may move sideways
@@ -36,7 +37,11 @@ class Grasp:
 
 
 def reach(world: World, arm: Arm, grasp: Grasp) -> Command:
-    """The next step towards holding the object; closes where that does it."""
+    """The next step towards holding an object; closes where that does it.
+
+    The hand goes to a place before the object, moves in within a cone that ends at the grasp, and backs off when it is
+    near and outside the cone.
+    """
     tool, goal, opened = world.tool(arm), grasp.pose, opening_for(grasp.width + 2 * ROOM)
     relative = goal.inverse() @ tool
     distance, aside = -float(relative.position[0]), float(np.linalg.norm(relative.position[1:]))
@@ -67,7 +72,7 @@ def go(world: World, arm: Arm, pose: Pose, opening: float, speed: float) -> Comm
     return Command(angles + arm.sag(angles), opening, speed)
 
 
-def hand(arm: Arm, yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
+def hand(arm: Arm, yaw: float, pitch: float, roll: float = 0.0) -> FloatArray:
     """(3, 3) a hand that points away from the arm's base, turned by `yaw`, then down by `pitch`, then rolled [rad]."""
     x, y, z = np.eye(3)
     return np.asarray(turn(z, yaw) @ arm.facing @ turn(y, pitch) @ turn(x, roll))

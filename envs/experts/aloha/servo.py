@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.aloha.robot import HZ, JOINT_SPEED
+from envs.aloha.robot import HZ
 from vla.types import FloatArray
 
 GAIN = 0.15  # part of the way that is asked for in a tick
@@ -32,10 +32,15 @@ class Command:
 
 
 class Servo:
-    """Moves the command of one arm; remembers the last step, so that the next one is close to it."""
+    """Moves the command of one arm; remembers the last step, so that the next one is close to it.
+
+    Args:
+        max_step: (7,) largest change of the command in a tick, joints [rad] and gripper.
+    """
 
     def __init__(self, max_step: FloatArray) -> None:
-        self._max_step = MARGIN * max_step  # (7,)
+        self._joint_step = MARGIN * float(max_step[:6].min())
+        self._gripper_step = MARGIN * float(max_step[6])
         self.reset()
 
     def reset(self) -> None:
@@ -50,12 +55,9 @@ class Servo:
             commanded: (7,) the command that is in force.
         """
         wanted = GAIN * (command.angles - commanded[:6])
-        fastest = float(np.abs(wanted).max())
-        cap = min(command.speed, JOINT_SPEED) / HZ
-        wanted = wanted if fastest <= cap else wanted * (cap / fastest)
+        cap = min(command.speed / HZ, self._joint_step)
+        wanted *= min(1.0, cap / max(float(np.abs(wanted).max()), 1e-9))
         change = ACCELERATION / HZ**2
-        self._last = np.clip(
-            self._last + np.clip(wanted - self._last, -change, change), -self._max_step[:6], self._max_step[:6]
-        )
-        gripper = np.clip(command.opening - commanded[6], -self._max_step[6], self._max_step[6])
-        return commanded + np.append(self._last, gripper)
+        self._last = self._last + np.clip(wanted - self._last, -change, change)
+        gripper = np.clip(command.opening - commanded[6], -self._gripper_step, self._gripper_step)
+        return np.asarray(commanded + np.append(self._last, gripper))

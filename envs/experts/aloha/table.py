@@ -18,8 +18,8 @@ LOWEST_TOOL = 0.019  # [m] over the table; lower, finger tips would touch it
 
 
 def pick(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Command:
-    """The next step towards holding a box that lies on the table; see `table_grasp` for the arguments."""
-    return reach(world, arm, table_grasp(world, arm, thing, symmetry, width))
+    """The next step towards holding a box that lies on the table; see `_table_grasp` for the arguments."""
+    return reach(world, arm, _table_grasp(world, arm, thing, symmetry, width))
 
 
 def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Command:
@@ -31,25 +31,25 @@ def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Comm
     return go(world, arm, wanted, CLOSED, speed)
 
 
-def table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Grasp:
-    """How an arm takes a box at its centre, with the fingers on two upright faces.
+def _table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Grasp:
+    """How an arm takes a box at its centre, with the fingers on two of its faces.
 
     Args:
         world: what is where.
         arm: that takes it.
         thing: the box; its fingers go to both sides of its x axis.
-        symmetry: [rad] turned by this, the box looks the same from above.
+        symmetry: [rad] turned by this, the box looks the same from above; half a turn or a quarter.
         width: [m] of the box between the fingers.
     """
-    yaw = heading(thing, symmetry) - heading(Pose(thing.position, arm.facing), 2 * math.pi)
-    yaw = wrap(yaw, symmetry)
+    # Both arms face along the table's x axis, one way or the other, which is all the same for a box.
+    yaw = _wrapped(_heading(thing, symmetry), symmetry)
     position = np.array([*thing.position[:2], max(float(thing.position[2]), LOWEST_TOOL)])
     poses = [Pose(position, hand(arm, yaw, pitch)) for pitch in PITCHES]
     reachable = (pose for pose in poses if arm.solve(pose, world.angles(arm))[1] < REACHED)
     return Grasp(next(reachable, poses[0]), width)
 
 
-def heading(thing: Pose, symmetry: float) -> float:
+def _heading(thing: Pose, symmetry: float) -> float:
     """[rad] direction of the x axis seen from above; of the y axis if x is upright and they look the same."""
     axis = thing.rotation[:, 0]
     if symmetry < math.pi and abs(axis[2]) > math.sqrt(0.5):
@@ -57,6 +57,6 @@ def heading(thing: Pose, symmetry: float) -> float:
     return math.atan2(axis[1], axis[0])
 
 
-def wrap(angle: float, period: float) -> float:
+def _wrapped(angle: float, period: float) -> float:
     """[rad] the same angle modulo `period`, nearest to 0."""
     return angle - period * round(angle / period)
