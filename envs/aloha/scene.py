@@ -63,6 +63,10 @@ class AlohaScene:
             mj.mj_step(model, data, nstep=substeps - 1)
         mj.mj_step1(model, data)
 
+    def refresh(self) -> None:
+        """Bring kinematics and contacts up to date after `data.qpos` was written to."""
+        self._mj.mj_step1(self.model, self.data)
+
     def state(self) -> FloatArray:
         """(14,) joint positions [rad], grippers 0 closed to 1 open."""
         return to_state(self.data.qpos[:ROBOT_SIZE])
