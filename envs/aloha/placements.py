@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from dataclasses import dataclass
 
@@ -70,9 +71,14 @@ def nearest_official_m(task: str, poses: FloatArray) -> float:
         task: name.
         poses: (objects, 7).
     """
-    official = np.stack([official_poses(task, trial) for trial in range(OFFICIAL_TRIALS)])  # (trials, objects, 7)
-    gaps = np.linalg.norm(official[:, :, :2] - poses[:, :2], axis=2)  # (trials, objects)
+    gaps = np.linalg.norm(_all_official(task)[:, :, :2] - poses[:, :2], axis=2)  # (trials, objects)
     return float(gaps.max(axis=1).min())
+
+
+@functools.cache
+def _all_official(task: str) -> FloatArray:
+    """(trials, objects, 7)."""
+    return np.stack([official_poses(task, trial) for trial in range(OFFICIAL_TRIALS)])
 
 
 def _upstream_draw(area: Area, generator: np.random.RandomState) -> FloatArray:

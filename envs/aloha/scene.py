@@ -72,9 +72,8 @@ class AlohaScene:
         return to_state(self.data.qpos[:ROBOT_SIZE])
 
     def commanded(self) -> FloatArray:
-        """(14,) the last action, as far as it was in range."""
-        controls = np.clip(self.data.ctrl, *self.model.actuator_ctrlrange.T)
-        return to_state(controls)
+        """(14,) the last action, as far as it was in the range of `action_spec`."""
+        return np.clip(to_state(self.data.ctrl), self.action_spec.low, self.action_spec.high)
 
     def object_poses(self) -> FloatArray:
         """(objects, 7) position [m] and quaternion (wxyz)."""
