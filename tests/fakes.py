@@ -78,7 +78,7 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         self.task = FakeBenchmark(suite).tasks[task_id]
         self.cameras = tuple(cameras)
         self.action_spec = ActionSpec(
-            "eef_delta", ("x", "y"), np.full(2, -1.0), np.full(2, 1.0), np.full(2, np.inf), 20.0
+            "eef_delta", ("x", "gripper"), np.full(2, -1.0), np.full(2, 1.0), np.full(2, np.inf), 20.0
         )
         self.observation_space = gymnasium.spaces.Dict()
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -147,6 +147,9 @@ class FakeDemonstrations(FakeEnv):
 
     def camera_poses(self) -> dict[str, Any]:
         return dict.fromkeys(self.cameras, self)
+
+    def hands(self) -> FloatArray:
+        return self._state[None].copy()
 
     def project(self, points: FloatArray) -> FloatArray:
         return points[:, :2] / 10

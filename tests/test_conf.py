@@ -28,8 +28,8 @@ def composed(*overrides: str, primary: str = "eval"):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option):
-    primary = {"demonstrator": "collect", "model": "train"}.get(group, "eval")
-    assert composed(f"{group}={option}", primary=primary)[group]
+    primary = {"demonstrator": "collect", "model": "train", "recipe": "train"}.get(group, "eval")
+    assert composed(f"{group}={option}", primary=primary)["learner" if group == "recipe" else group]
 
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "policy"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Step, TaskSpec
+from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Reading, Step, TaskSpec
 
 
 class SafetyStop(RuntimeError):
@@ -90,6 +90,61 @@ class SafetyFilter(Protocol):
 
     def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
         """(A,) requested -> (A,) allowed, and whether it was changed."""
+
+
+class Robot(Protocol):
+    """Hardware, or an emulation of it. Its own gate refuses what the polite layer should have caught.
+
+    Attributes:
+        action_spec: what an action means; limits are the robot's hard ones.
+        state_names: one name an entry of the state, unit in brackets.
+        cameras: names of its cameras.
+    """
+
+    action_spec: ActionSpec
+    state_names: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+    def connect(self) -> None:
+        """Open and check everything, and take hold of the robot without moving it."""
+
+    def go_to(self, state: FloatArray) -> None:
+        """Move slowly to (A,) and return when there."""
+
+    def get_reading(self) -> Reading:
+        """Ask the sensors now."""
+
+    def send_action(self, action: FloatArray) -> FloatArray:
+        """Command (A,); returns (A,) what was really sent.
+
+        Raises:
+            SafetyStop: the gate refused; nothing was sent and the robot holds.
+        """
+
+    def stop(self) -> None:
+        """Hold still at once. Callable from any thread, any number of times; torque stays on."""
+
+    def disconnect(self) -> None:
+        """Hold, release what is held, close. A raised arm keeps its torque."""
+
+
+class Teleoperator(Protocol):
+    """What a person commands with: leader arms, a keyboard, a gamepad."""
+
+    def connect(self) -> None:
+        """Open and check."""
+
+    def get_action(self) -> FloatArray:
+        """(A,) what the person asks for now."""
+
+    def wants_control(self) -> bool:
+        """Whether the person wants to command now."""
+
+    def align(self, action: FloatArray) -> bool:
+        """Come one tick nearer to (A,), so that taking over does not jump; True when there."""
+
+    def disconnect(self) -> None:
+        """Let go and close."""
 
 
 class Benchmark(Protocol):

@@ -173,6 +173,27 @@ class Episode:
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a robot's sensors say at one moment; an `Observation` without words.
+
+    Attributes:
+        images: camera name -> (H, W, 3) uint8 RGB, upright.
+        image_times: camera name -> [s] when the image was taken, on the clock of `time`.
+        state: (S,) float64, as the embodiment lists it.
+        time: [s] monotonic, of the oldest joint reading in `state`.
+        channels: what else was measured, by name: `velocity` (S,) [1/s], `effort` (S,) [A], `temperature` [degC].
+        events: what an operator should know, in words; empty when all is well.
+    """
+
+    images: Mapping[str, Image]
+    image_times: Mapping[str, float]
+    state: FloatArray  # (S,)
+    time: float
+    channels: Mapping[str, FloatArray] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One task of a benchmark, known before anything is built.

@@ -139,6 +139,10 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         aspect = self._width / self._height
         return {name: camera_pose(self.scene.model, self.scene.data, name, aspect) for name in self.cameras}
 
+    def hands(self) -> FloatArray:
+        """(2, 3) [m] where the left and the right tool are: the points between their finger tips."""
+        return self.scene.tools()
+
     def render(self) -> Image:
         """(H, W, 3) uint8: the first camera at the moment of the last observation."""
         return self._draw(self._seen, self.cameras[0] if self.cameras else CAMERAS[0])

@@ -23,6 +23,7 @@ ACTION_SIZE = 14  # 6 joints and a gripper for each arm
 FINGER_CLOSED, FINGER_OPEN = 0.01844, 0.05800  # [m] PUPPET_GRIPPER_POSITION_CLOSE and _OPEN
 START = np.array([0.0, -0.96, 1.16, 0.0, -0.3, 0.0, 0.02239, -0.02239] * 2)  # (16,) START_ARM_POSE [rad], fingers [m]
 START.setflags(write=False)
+TOOL = 0.14  # [m] from a gripper's frame, along x, to the point between the finger tips; the fingers end at 0.154
 JOINT_SPEED = 3.14  # [rad/s] Velocity_Limit 131 of the servos, also the URDF's limit
 GRIPPER_TRAVEL = 1.4910 + 0.6213  # [rad] of the gripper's servo from closed to open; PUPPET_GRIPPER_JOINT_*
 

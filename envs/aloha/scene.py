@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from envs.aloha.predicates import SUCCESS, Contacts
-from envs.aloha.robot import START, SUBSTEPS, action_spec, to_controls, to_state
+from envs.aloha.robot import ARMS, START, SUBSTEPS, TOOL, action_spec, to_controls, to_state
 from envs.aloha.suites import AlohaTask
 from vla.types import FloatArray
 
@@ -74,6 +74,11 @@ class AlohaScene:
     def commanded(self) -> FloatArray:
         """(14,) the last action, as far as it was in the range of `action_spec`."""
         return np.clip(to_state(self.data.ctrl), self.action_spec.low, self.action_spec.high)
+
+    def tools(self) -> FloatArray:
+        """(2, 3) [m] the points between the finger tips, left and right."""
+        hands = [self.data.body(f"vx300s_{arm}/gripper_link") for arm in ARMS]
+        return np.stack([hand.xpos + TOOL * hand.xmat.reshape(3, 3)[:, 0] for hand in hands])
 
     def object_poses(self) -> FloatArray:
         """(objects, 7) position [m] and quaternion (wxyz)."""

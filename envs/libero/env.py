@@ -16,7 +16,7 @@ from envs.choices import check_choice
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
 from envs.libero.rendering import CAMERAS, LiberoRenderer
 from envs.libero.shuffle import Shuffler
-from envs.libero.suites import Suite, load_suite
+from envs.libero.suites import Suite, cross, load_suite
 from envs.libero.training_scenes import TRAINING_SEEDS, TrainingScenes
 from envs.projection import CameraPose, camera_pose
 from envs.rendering import ImagesOnDemand, Snapshot, configure_gl
@@ -52,8 +52,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: [px].
         cameras: from `agentview`, `wrist`.
         render: `full`, or `lod` for simplified meshes.
-        scene: `official` initial states, `shuffled` (see `envs.libero.shuffle`), or `training`, where a trial is the
-            seed of a random scene that is never one of the others (see `envs.libero.training_scenes`).
+        scene: `official` initial states; `shuffled` (see `envs.libero.shuffle`); `crossed`: the official states of the
+            suite's next task, which show whether a policy does what it is told or what the scene reminds it of; or
+            `training`, where a trial is the seed of a random scene that is never one of the others (see
+            `envs.libero.training_scenes`).
 
     Raises:
         ValueError: unknown suite, task, camera, profile or scene.
@@ -69,7 +71,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         image_size: int = 256,
         cameras: Sequence[str] = ("agentview", "wrist"),
         render: Literal["full", "lod"] = "full",
-        scene: Literal["official", "shuffled", "training"] = "official",
+        scene: Literal["official", "shuffled", "crossed", "training"] = "official",
         render_mode: str | None = "rgb_array",
     ) -> None:
         tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
@@ -172,6 +174,10 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         """Where each camera is now; with it points of the world are found in its image."""
         return {name: camera_pose(self.scene.model, self.scene.data, CAMERAS[name]) for name in self.cameras}
 
+    def hands(self) -> FloatArray:
+        """(1, 3) [m] where the hand is, as in the last observation."""
+        return self._seen_state[None, :3]
+
     def render(self) -> Image:
         """(H, W, 3) uint8: the first camera at the moment of the last observation."""
         return self._draw(self._seen, self.cameras[0] if self.cameras else "agentview")
@@ -235,14 +241,16 @@ def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: 
         ValueError: an impossible setting; the message names the key and the nearest valid value.
     """
     check_choice("env.render", render, ("full", "lod"))
-    check_choice("env.scene", scene, ("official", "shuffled", "training"))
+    check_choice("env.scene", scene, ("official", "shuffled", "crossed", "training"))
     for camera in cameras:
         check_choice("env.cameras", camera, tuple(CAMERAS))
     if image_size < 1:
         raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
     loaded = load_suite(suite)
-    if scene != "training":
-        return loaded
-    return dataclasses.replace(
-        loaded, tasks=tuple(dataclasses.replace(task, trials=TRAINING_SEEDS) for task in loaded.tasks)
-    )
+    if scene == "training":
+        tasks = tuple(dataclasses.replace(task, trials=TRAINING_SEEDS) for task in loaded.tasks)
+    elif scene == "crossed":
+        tasks = cross(loaded.tasks)
+    else:
+        tasks = loaded.tasks
+    return dataclasses.replace(loaded, tasks=tasks)

@@ -6,10 +6,11 @@ Reading a suite builds no simulation.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,11 @@ class LiberoTask(TaskSpec):
     def init_states(self) -> FloatArray:
         """(trials, 1 + nq + nv) float64: the benchmark's initial states, [time, qpos, qvel]."""
         return load_init_states(self.init_file)
+
+    def scene(self) -> str:
+        """What is in the scene and where, as declared: fixtures, objects, and how the episode begins."""
+        declared = self.bddl_file.read_text().partition("(:goal")[0]
+        return "".join(re.findall(r"\(:(?:fixtures|objects)[^()]*\)|\(:init.*", declared, flags=re.DOTALL))
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,23 @@ def load_suite(name: str) -> Suite:
             )
         )
     return Suite(name, tuple(tasks))
+
+
+def cross(tasks: Sequence[LiberoTask]) -> tuple[LiberoTask, ...]:
+    """Each task, beginning in the initial states of the next one.
+
+    Raises:
+        ValueError: two neighbours do not share their scene.
+    """
+    crossed = []
+    for task, following in zip(tasks, (*tasks[1:], *tasks[:1]), strict=True):
+        if task.scene() != following.scene():
+            raise ValueError(
+                f"env.scene=crossed: {task.suite} tasks {task.id} and {following.id} begin in different "
+                "scenes; expected a suite whose tasks share one scene, such as libero_goal"
+            )
+        crossed.append(dataclasses.replace(task, init_file=following.init_file, trials=following.trials))
+    return tuple(crossed)
 
 
 def load_init_states(path: Path) -> FloatArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.libero.suites import MAX_STEPS, SUITES, load_suite
+from envs.libero.suites import MAX_STEPS, SUITES, cross, load_suite
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -57,3 +57,17 @@ def test_initial_states_differ_between_trials():
 def test_unknown_suite_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'libero_goal_swap'"):
         load_suite("libero_goal_swp")
+
+
+def test_crossed_tasks_begin_where_the_next_one_does():
+    tasks = load_suite("libero_goal").tasks
+    crossed = cross(tasks)
+    assert [task.instruction for task in crossed] == [task.instruction for task in tasks]
+    assert [task.bddl_file for task in crossed] == [task.bddl_file for task in tasks]
+    np.testing.assert_array_equal(crossed[9].init_states(), tasks[0].init_states())
+
+
+@pytest.mark.parametrize("name", ["libero_object", "libero_spatial", "libero_10"])
+def test_tasks_of_different_scenes_are_not_crossed(name):
+    with pytest.raises(ValueError, match=r"begin in different scenes.*libero_goal"):
+        cross(load_suite(name).tasks)

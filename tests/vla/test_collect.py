@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.fakes import CONF, SEARCH_PATH
+from tests.fakes import CONF, MAX_STEPS, SEARCH_PATH
 from tests.vla.test_evaluation_kill import PATIENCE_S, ROOT, wait_until
 from vla.data.collect import collect, plan_visits
 from vla.data.lerobot.reader import read_dataset
@@ -90,3 +90,19 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
 def test_impossible_settings_are_refused(tmp_path):
     with pytest.raises(RefusedError, match="at least 1"):
         collect(config(tmp_path, "visit=0"), io.StringIO())
+
+
+def test_rollouts_are_recorded_as_they_went(tmp_path):
+    options = ("collector=rollouts", "policy=fake_steady", "keep=[FAILURE]", "tasks=[2,3]", "stride=1")
+    collect(config(tmp_path, *options), io.StringIO())
+    dataset = read_dataset(tmp_path)
+    dataset.verify()
+    rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    assert {row["key"][1]: row["outcome"] for row in rows} == {2: "SUCCESS", 3: "FAILURE"}
+    assert {episode.metadata["task_id"] for episode in dataset.episodes} == {3}
+    assert {episode.length for episode in dataset.episodes} == {MAX_STEPS}
+    assert (dataset[0].columns["action"] > 0).all()  # what the policy sent
+
+    told = io.StringIO()
+    collect(config(tmp_path, *options), told)
+    assert "0 to do" in told.getvalue()

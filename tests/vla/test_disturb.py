@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla.data.demonstration import LOOKAHEAD, DemonstrationRecorder, keyframe_ticks
+from vla.data.demonstration import DemonstrationRecorder, keyframe_ticks, next_keyframes
 from vla.data.disturb import NoisyDemonstrator, TakenOver
 from vla.types import ActionSpec, Episode, Observation, Outcome, Step
 
-SPEC = ActionSpec("eef_delta", tuple("abcdefg"), -np.ones(7), np.ones(7), np.full(7, np.inf), 20.0)
+SPEC = ActionSpec("eef_delta", (*"abcdef", "gripper"), -np.ones(7), np.ones(7), np.full(7, np.inf), 20.0)
+
+LOOKAHEAD = 16
 
 
 class Counting:
@@ -30,7 +32,15 @@ class Counting:
         return action
 
 
-class Camera:
+class Scene:
+    """One hand that moves 1 cm a tick, seen from above."""
+
+    action_spec = SPEC
+    tick = 0
+
+    def hands(self):
+        return np.full((1, 3), 0.01 * self.tick)
+
     def camera_poses(self):
         return {"agentview": self}
 
@@ -44,13 +54,15 @@ def observation(tick):
 
 
 def record(demonstrator, ticks=60, stride=4):
-    recorder = DemonstrationRecorder(Camera(), demonstrator, stride, 0)
+    scene = Scene()
+    recorder = DemonstrationRecorder(scene, demonstrator, stride, 0, LOOKAHEAD)
     demonstrator.reset(SPEC)
     recorder.on_episode_start(observation(0))
     executed = []
     for tick in range(ticks):
         action = demonstrator.next_action(observation(tick))
         executed.append(action)
+        scene.tick = tick + 1
         recorder.on_step(Step(tick, observation(tick), action, action, False, False, observation(tick + 1)))
     recorder.on_episode_end(Episode("t", "go", 0, Outcome.SUCCESS, ticks, 0), observation(ticks))
     return recorder.episode("go", 5, {}), np.stack(executed)
@@ -91,6 +103,23 @@ def test_keyframes_are_where_the_gripper_turns_round_and_the_end():
     assert first.tolist() == [30, 60]
     np.testing.assert_allclose(episode.columns["keyframes"][0, :, 0], [0.30, 0.60], rtol=1e-6)
     np.testing.assert_allclose(episode.columns["keyframe_pixels.agentview"][0, 0], [0.30, 0.30], rtol=1e-6)
+    now = 0.01 * episode.columns["tick"]
+    np.testing.assert_allclose(
+        episode.columns["keyframe_offsets"][:, :, 0],
+        episode.columns["keyframes"][:, :, 0] - now[:, None],
+        atol=1e-6,
+    )
+
+
+def test_two_grippers_have_a_keyframe_each():
+    commands = np.ones((10, 2))
+    commands[4:, 0] = 0.2  # the left one closes at tick 4
+    commands[7:, 1] = 0.0
+    coming, whose = next_keyframes(commands, [0, 4, 8])
+    assert coming.tolist() == [[4, 7], [10, 7], [10, 10]]
+    assert whose.tolist() == [[0, 1]] * 3
+    with pytest.raises(ValueError, match="1 or 2 grippers, got 3"):
+        next_keyframes(np.ones((10, 3)), [0])
 
 
 def test_the_learner_acts_in_its_stretches_and_the_expert_finishes():

@@ -11,6 +11,7 @@ import torch
 
 from vla.data.frames import Frames
 from vla.data.paraphrase import paraphrases
+from vla.embodiment import LIBERO, Gripper, ImageGeometry
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
 from vla.models.mini.config import MiniConfig
 from vla.models.mini.loss import LossWeights, Targets, heat_loss, losses
@@ -21,10 +22,16 @@ from vla.policies.mini import MiniPolicy
 from vla.policies.words import SentenceEncoder
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.samples import Augmentation, Samples, make_statistics
-from vla.training.train import describe
 from vla.types import Observation
 
 TINY = MiniConfig(image_size=32, channels=(4, 4, 8, 8), width=16, layers=1, heads=2, head_width=8)
+
+EMBODIMENT = dataclasses.replace(
+    LIBERO,
+    normalization=Normalization.BOUNDS,
+    gripper=Gripper.SAME,
+    images=ImageGeometry(size=32, jpeg=False, crop_area=1.0),
+)
 
 
 def inputs(batch=2, config=TINY, seed=0):
@@ -54,7 +61,7 @@ def make_frames(count=40):
         state=generator.normal(size=(count, 8)).astype(np.float32),
         actions=generator.uniform(-1, 1, (count, 16, 7)).astype(np.float32),
         valid=np.ones((count, 16), bool),
-        keyframes=generator.normal(size=(count, 2, 3)).astype(np.float32),
+        offsets=generator.normal(size=(count, 2, 3)).astype(np.float32),
         known=np.ones((count, 2), bool),
         points=generator.uniform(-1, 1, (count, 2, 2, 2)).astype(np.float32),
         episode=np.repeat(np.arange(4), count // 4),
@@ -67,7 +74,7 @@ def make_frames(count=40):
 
 def make_samples(seed=0, augmentation=None):
     frames = [make_frames()]
-    statistics = make_statistics(frames)
+    statistics = make_statistics(frames, 3)
     return Samples(
         frames, statistics, Normalization.BOUNDS, TINY.chunk, augmentation or Augmentation(), seed
     ), statistics
@@ -167,7 +174,7 @@ def checkpoint(model=None):
     torch.manual_seed(0)
     model = model or MiniVLA(TINY)
     _, statistics = make_samples()
-    return MiniCheckpoint(TINY, describe(TINY), statistics, model.state_dict(), {"note": "test"})
+    return MiniCheckpoint(TINY, EMBODIMENT, statistics, model.state_dict(), {"note": "test"})
 
 
 def observation(seed=0, instruction="pick up the milk and place it in the basket"):
@@ -179,7 +186,7 @@ def observation(seed=0, instruction="pick up the milk and place it in the basket
 def test_a_checkpoint_comes_back_and_acts(tmp_path):
     write_checkpoint(tmp_path, checkpoint())
     again = read_checkpoint(tmp_path)
-    assert again.embodiment == describe(TINY)
+    assert again.embodiment == EMBODIMENT
     policy = MiniPolicy(str(tmp_path))
     chunk = policy.infer(observation())
     assert chunk.actions.shape == (8, 7)
@@ -274,7 +281,7 @@ def test_a_shifted_image_takes_its_points_with_it():
     points = np.broadcast_to(place, frames.points.shape).astype(np.float32)
     marked = dataclasses.replace(frames, images=black, points=points)
     still_light = Augmentation(shift=3, brightness=0.0, contrast=0.0, gain=0.0)
-    samples = Samples([marked], make_statistics([marked]), Normalization.BOUNDS, 8, still_light, 0)
+    samples = Samples([marked], make_statistics([marked], 3), Normalization.BOUNDS, 8, still_light, 0)
     given, wanted = samples.batch(0, 8)
     for image, point in zip(given.pixels.flatten(0, 1), wanted.points.flatten(0, 1)[:, 0], strict=True):
         row, column = np.argwhere(image[0].numpy() == 255)[0]

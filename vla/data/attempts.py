@@ -18,11 +18,16 @@ class Visit:
 
 @dataclass(frozen=True)
 class Attempt:
-    """How one scene went."""
+    """How one scene went.
+
+    Attributes:
+        frames: written to the dataset.
+        nearest_evaluation_scene_m: [m] of a training scene.
+    """
 
     key: Key
     outcome: str
     frames: int
     steps: int
-    nearest_evaluation_scene_m: float
+    nearest_evaluation_scene_m: float | None = None
     error: str = ""

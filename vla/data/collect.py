@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TextIO
 
 from vla.data.attempts import Attempt, Key, Visit
-from vla.data.demonstration import DemonstrationRecorder
+from vla.data.collectors import Collector, DemonstrationCollector, RolloutCollector
 from vla.data.glances import GlanceCollector
 from vla.data.lerobot.reader import read_metadata
 from vla.data.lerobot.writer import DatasetWriter
 from vla.evaluation.config import build, compose_config, to_dict, usage
-from vla.evaluation.episode import seed_generators
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
-from vla.evaluation.plan import EVALUATOR_KEYS
 from vla.evaluation.processes import Child, Failed, StopRequest, start_child
-from vla.runtime.loop import run_episode
-from vla.runtime.safety import LimitFilter
-from vla.types import Outcome
-
-SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is refused
 
 
 def main(conf: Path, overrides: Sequence[str]) -> int:
@@ -53,8 +44,8 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     root = Path(config["root"])
     root.mkdir(parents=True, exist_ok=True)
     journal = root / "attempts.jsonl"
-    with DatasetWriter(root, robot_type="libero"):  # mends what a killed run left
-        done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _failed(journal)
+    with DatasetWriter(root, robot_type=config["robot_type"]):  # mends what a killed run left
+        done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _unwritten(journal)
     visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
@@ -74,7 +65,7 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
                     with journal.open("a") as file:
                         file.write(json.dumps(answer.__dict__) + "\n")
                     finished, frames = finished + 1, frames + answer.frames
-                    kept += answer.outcome == Outcome.SUCCESS
+                    kept += answer.frames > 0
                     if finished % 10 == 0 or finished == total:
                         stream.write(_progress(finished, total, kept, frames, time.monotonic() - started) + "\n")
                         stream.flush()
@@ -83,15 +74,17 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     finally:
         for child in children:
             child.stop()
-    DatasetWriter(root, robot_type="libero").close()  # exact statistics over all episodes
+    DatasetWriter(root, robot_type=config["robot_type"]).close()  # exact statistics over all episodes
 
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:
     """Every task in turn, `visit` scenes each time, so that the dataset is balanced whenever one stops."""
+    node = config["env"]["benchmark"]
+    nodes = [node] if config["suites"] is None else [{**node, "suite": suite} for suite in config["suites"]]
     tasks = [
-        (suite, task.id)
-        for suite in config["suites"]
-        for task in build({**config["env"]["benchmark"], "suite": suite}, "env.benchmark").tasks
+        (benchmark.name, task.id)
+        for benchmark in (build(each, "env.benchmark") for each in nodes)
+        for task in benchmark.tasks
         if config["tasks"] == "all" or task.id in config["tasks"]
     ]
     first, last = config["first_seed"], config["first_seed"] + config["episodes"]
@@ -118,69 +111,11 @@ def worker_main(connection: Connection[Any, Any], config: dict[str, Any]) -> Non
         connection.send(Failed(f"{type(error).__name__}: {error}"))
 
 
-class Collector:
-    """Runs scenes and writes the successes. Lives in a worker; owns one environment at a time."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
-        self._writer = DatasetWriter(Path(config["root"]), robot_type="libero")
-        self._expert = build(config["policy"], "policy")
-        self._demonstrator = build(config["demonstrator"], "demonstrator")
-
-    def run(self, visit: Visit) -> Iterator[Attempt]:
-        """Attempt each scene of a visit."""
-        nodes = {k: v for k, v in self._config["env"].items() if k not in EVALUATOR_KEYS}
-        env = build({**nodes, "suite": visit.suite}, "env", task_id=visit.task_id)
-        try:
-            self._expert.bind(env.unwrapped)
-            for seed in visit.seeds:
-                yield self._attempt(env, (visit.suite, visit.task_id, seed))
-        finally:
-            env.close()
-            del env
-            gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
-
-    def _attempt(self, env: Any, key: Key) -> Attempt:
-        number = zlib.crc32(repr(key).encode())
-        seed_generators(number)
-        unwrapped, stride = env.unwrapped, self._config["stride"]
-        inference = build(self._config["runtime"], "runtime")(self._expert)
-        demonstrator = self._demonstrator(inference, seed=number)
-        recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride)
-        try:
-            episode = run_episode(
-                env,
-                demonstrator,
-                LimitFilter(unwrapped.action_spec),
-                [recorder],
-                trial=key[2],
-                max_steps=unwrapped.task.max_steps,
-            )
-        except RuntimeError as error:  # no free arrangement, or nothing that the expert can do
-            return Attempt(key, str(Outcome.ERROR), 0, 0, 0.0, str(error))
-        nearest = unwrapped.nearest_official_m
-        if nearest < SAME_SCENE_M:
-            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "equals an evaluation scene")
-        if episode.outcome != Outcome.SUCCESS:
-            return Attempt(key, str(episode.outcome), 0, episode.steps, nearest)
-        if recorder.frames == 0:
-            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "no undisturbed frame")
-        metadata = {
-            "suite": key[0],
-            "task_id": key[1],
-            "task": unwrapped.task.name,
-            "seed": key[2],
-            "success": True,
-            "policy": self._config["policy"]["_target_"],
-            "demonstrator": self._config["demonstrator"]["_target_"],
-            "nearest_evaluation_scene_m": nearest,
-        }
-        hz = unwrapped.action_spec.hz
-        self._writer.add(recorder.episode(unwrapped.task.instruction, round(hz / stride), metadata))
-        return Attempt(key, str(episode.outcome), recorder.frames, episode.steps, nearest)
-
-
-COLLECTORS: dict[str, Any] = {"demonstrations": Collector, "glances": GlanceCollector}
+COLLECTORS: dict[str, type[Collector]] = {
+    "demonstrations": DemonstrationCollector,
+    "glances": GlanceCollector,
+    "rollouts": RolloutCollector,
+}
 
 
 def _send_next(child: Child, queue: Iterator[Visit]) -> bool:
@@ -209,11 +144,11 @@ def _keys(metadata: dict[str, Any]) -> list[Key]:
     return [(metadata["suite"], metadata["task_id"], seed) for seed in seeds]
 
 
-def _failed(journal: Path) -> set[Key]:
-    """Scenes that were tried without success; a torn last line is tried again."""
+def _unwritten(journal: Path) -> set[Key]:
+    """Scenes of which nothing was to be written; a torn last line is tried again."""
     if not journal.exists():
         return set()
-    failed = set()
+    unwritten = set()
     lines = journal.read_text().splitlines()
     for index, line in enumerate(lines):
         try:
@@ -223,9 +158,9 @@ def _failed(journal: Path) -> set[Key]:
                 os.truncate(journal, len("".join(each + "\n" for each in lines[:-1]).encode()))
                 break
             raise EvaluationError(f"{journal}, line {index + 1}: expected JSON, got {line[:80]!r}.") from None
-        if row["outcome"] != Outcome.SUCCESS:
-            failed.add(tuple(row["key"]))
-    return failed
+        if row["frames"] == 0:
+            unwritten.add(tuple(row["key"]))
+    return unwritten
 
 
 def _without(visit: Visit, done: set[Key]) -> Visit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from vla.data.episode import IMAGES, Column
+from vla.data.lerobot.disk import locked
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.types import Image
 
-LAYOUT = 2  # of the cached arrays; another one is decoded anew
+LAYOUT = 3  # of the cached arrays; another one is decoded anew
 NEEDED = ("observation.state", "action_chunk", "action_chunk_valid", "keyframes")
 
 
@@ -32,7 +34,7 @@ class Frames:
         state: (F, S) float32.
         actions: (F, L, A) float32, the expert's next L actions.
         valid: (F, L) whether each was planned from this frame.
-        keyframes: (F, J, 3) [m] where the hand will be.
+        offsets: (F, J, 3) [m] from a hand to where it will be at its next keyframe.
         known: (F, J) whether that is known.
         points: (F, N, J, 2) the same in each image; -1 to 1 inside it.
         episode: (F,) index of the episode.
@@ -44,7 +46,7 @@ class Frames:
     state: npt.NDArray[np.float32]
     actions: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
-    keyframes: npt.NDArray[np.float32]
+    offsets: npt.NDArray[np.float32]
     known: npt.NDArray[np.bool_]
     points: npt.NDArray[np.float32]
     episode: npt.NDArray[np.int64]
@@ -57,13 +59,13 @@ class Frames:
         return len(self.state)
 
 
-def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> Frames:
+def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Path) -> Frames:
     """The frames of a dataset, decoded if the cache does not hold them yet.
 
     Args:
         root: of the dataset.
         cameras: N, in the order in which the network sees them.
-        size: [px] edge of the network's images.
+        size: [px] edge of the network's images; None: as the first camera was recorded.
         cache: folder for decoded frames; may be deleted at any time.
 
     Raises:
@@ -75,11 +77,14 @@ def load_frames(root: Path, cameras: Sequence[str], size: int, cache: Path) -> F
             f"{root}: expected demonstrations, with the columns {', '.join(NEEDED)}; missing {', '.join(missing)}. "
             "Record with scripts/collect.py."
         )
+    size = size or int(dataset.features[f"{IMAGES}{cameras[0]}"]["shape"][0])
     key = json.dumps([LAYOUT, str(root.resolve()), len(dataset), list(cameras), size])
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (folder / "done").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _decode(dataset, cameras, size, folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / ".lock"):  # processes that train together decode once
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _decode(dataset, cameras, size, folder)
     columns = np.load(folder / "columns.npz", allow_pickle=False)
     names = json.loads((folder / "names.json").read_text())
     return Frames(
@@ -102,7 +107,7 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     total = sum(episode.length for episode in dataset.episodes)
     shape = (total, len(cameras), 3, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "keyframes", "known", "points")}
+    parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "offsets", "known", "points")}
     owners: list[tuple[int, int, int]] = []  # episode, suite, frames
     told: list[int] = []  # instruction of each frame
     instructions: dict[str, int] = {}
@@ -118,7 +123,7 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
         parts["state"].append(columns["observation.state"])
         parts["actions"].append(columns["action_chunk"])
         parts["valid"].append(columns["action_chunk_valid"])
-        parts["keyframes"].append(columns["keyframes"])
+        parts["offsets"].append(_offsets(columns))
         parts["known"].append(columns.get("keyframe_known", np.ones(columns["keyframes"].shape[:2], bool)))
         parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
         words = columns.get("instruction", np.full(len(episode), episode.instruction))
@@ -134,3 +139,10 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     np.savez(folder / "columns.npz", **arrays)
     (folder / "names.json").write_text(json.dumps({"instructions": list(instructions), "suites": list(suites)}))
     (folder / "done").touch()
+
+
+def _offsets(columns: Mapping[str, Column]) -> Column:
+    """(T, J, 3) [m]; where they are not stored, the state begins with the position of the only hand."""
+    if "keyframe_offsets" in columns:
+        return columns["keyframe_offsets"]
+    return np.asarray(columns["keyframes"] - columns["observation.state"][:, None, :3], dtype=np.float32)

@@ -7,59 +7,41 @@ for each the place where the hand would close. There is no action to imitate.
 
 from __future__ import annotations
 
-import gc
-import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla.data.attempts import Attempt, Key, Visit
-from vla.data.demonstration import FAR, KEYFRAMES, LOOKAHEAD
+from vla.data.collectors import Collector, scene_seed
+from vla.data.demonstration import FAR, KEYFRAMES
 from vla.data.episode import EpisodeData
-from vla.data.lerobot.writer import DatasetWriter
-from vla.evaluation.config import build
-from vla.evaluation.plan import EVALUATOR_KEYS
-from vla.types import Outcome
+from vla.types import ActionSpec, Outcome
 
 WORDS = 2  # instructions for each view of a scene
 MOVES = (6, 22)  # ticks of the random motion before the second view
 
 
-class GlanceCollector:
-    """Looks at scenes; one episode of a dataset is all that was seen on one visit. Lives in a worker."""
+class GlanceCollector(Collector):
+    """Looks at scenes; one episode of a dataset is all that was seen on one visit."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._config = config
-        self._writer = DatasetWriter(Path(config["root"]), robot_type="libero")
-        self._expert = build(config["policy"], "policy")
-
-    def run(self, visit: Visit) -> Iterator[Attempt]:
-        """Look at each scene of a visit."""
-        nodes = {k: v for k, v in self._config["env"].items() if k not in EVALUATOR_KEYS}
-        env = build({**nodes, "suite": visit.suite}, "env", task_id=visit.task_id)
-        try:
-            frames: list[dict[str, Any]] = []
-            self._expert.bind(env.unwrapped)
-            attempts = [self._look(env, (visit.suite, visit.task_id, seed), frames) for seed in visit.seeds]
-            if frames:
-                self._writer.add(_episode(frames, visit, round(env.unwrapped.action_spec.hz)))
-            yield from attempts
-        finally:
-            env.close()
-            del env
-            gc.collect()  # see `vla.data.collect.Collector.run`
+    def attempts(self, env: Any, visit: Visit) -> Iterator[Attempt]:
+        """Look at each scene, then write."""
+        frames: list[dict[str, Any]] = []
+        attempts = [self._look(env, (visit.suite, visit.task_id, seed), frames) for seed in visit.seeds]
+        if frames:
+            self.writer.add(_episode(frames, visit, env.unwrapped.action_spec, self.config["lookahead"]))
+        yield from attempts
 
     def _look(self, env: Any, key: Key, frames: list[dict[str, Any]]) -> Attempt:
         unwrapped, before = env.unwrapped, len(frames)
-        generator = np.random.default_rng(zlib.crc32(repr(key).encode()))
+        generator = np.random.default_rng(scene_seed(key))
         try:
             raw, _ = env.reset(options={"trial": key[2]})
-            self._expert.reset()
-            aims = self._expert.aims()
+            self.policy.reset()
+            aims = self.policy.aims()
         except RuntimeError as error:  # no free arrangement
-            return Attempt(key, str(Outcome.ERROR), 0, 0, 0.0, str(error))
+            return Attempt(key, str(Outcome.ERROR), 0, 0, error=str(error))
         for view in range(2):
             if view == 1:
                 raw = _wander(env, generator)
@@ -84,9 +66,9 @@ def _wander(env: Any, generator: np.random.Generator) -> dict[str, Any]:
     return raw
 
 
-def _episode(frames: list[dict[str, Any]], visit: Visit, fps: int) -> EpisodeData:
+def _episode(frames: list[dict[str, Any]], visit: Visit, spec: ActionSpec, lookahead: int) -> EpisodeData:
     count, cameras = len(frames), list(frames[0]["images"])
-    actions = len(frames[0]["state"]) - 1  # filled with zeros that are marked as not valid
+    actions = len(spec.names)  # filled with zeros that are marked as not valid
     points = np.repeat(np.stack([frame["aim"] for frame in frames])[:, None], KEYFRAMES, axis=1)  # (T, KEYFRAMES, 3)
     known = np.zeros((count, KEYFRAMES), dtype=bool)
     known[:, 0] = True
@@ -98,13 +80,13 @@ def _episode(frames: list[dict[str, Any]], visit: Visit, fps: int) -> EpisodeDat
         pixels[f"keyframe_pixels.{camera}"] = placed.astype(np.float32)
     return EpisodeData(
         instruction="look",
-        fps=fps,
+        fps=round(spec.hz),
         images={camera: np.stack([frame["images"][camera] for frame in frames]) for camera in cameras},
         columns={
             "observation.state": np.stack([frame["state"] for frame in frames]).astype(np.float32),
             "action": np.zeros((count, actions), np.float32),
-            "action_chunk": np.zeros((count, LOOKAHEAD, actions), np.float32),
-            "action_chunk_valid": np.zeros((count, LOOKAHEAD), bool),
+            "action_chunk": np.zeros((count, lookahead, actions), np.float32),
+            "action_chunk_valid": np.zeros((count, lookahead), bool),
             "keyframes": points.astype(np.float32),
             "keyframe_known": known,
             "instruction": np.array([frame["words"] for frame in frames]),

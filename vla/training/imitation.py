@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import math
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from torch import Tensor, distributed
 
 from vla.models.mini.loss import LossWeights, losses
 from vla.models.mini.model import MiniVLA, channels_last
+from vla.training.log import TrainingLog
 from vla.training.samples import Samples
 
 
@@ -95,11 +94,12 @@ class Imitation:
             ValueError: the loss is not finite.
         """
         self.model.train()
-        with self._log() as log:
+        with TrainingLog(self._folder / "log.jsonl", self.step) if self.rank == 0 else contextlib.nullcontext() as log:
             while self.step < self.settings.steps:
                 parts = self._one_step()
                 self.step += 1
-                log({"step": self.step, **{name: round(value, 5) for name, value in parts.items()}})
+                if log is not None:
+                    log.add(self.step, parts)
                 on_step(self.step, parts)
                 if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
                     self.save()
@@ -156,7 +156,7 @@ class Imitation:
         part.replace(self._folder / "state.pt")
 
     def resume(self) -> bool:
-        """Go on where `save` was called last; False if it never was. The log is cut back to that step.
+        """Go on where `save` was called last; False if it never was.
 
         Raises:
             ValueError: the state is of another model.
@@ -172,31 +172,7 @@ class Imitation:
         except RuntimeError as error:
             raise ValueError(f"{path}: the state is of another model; train into another folder ({error})") from error
         self.step = state["step"]
-        log = self._folder / "log.jsonl"
-        if log.exists() and not self.rank:
-            kept = [line for line in log.read_text().splitlines() if _step_of(line) <= self.step]
-            log.write_text("".join(f"{line}\n" for line in kept))
         return True
-
-    @contextlib.contextmanager
-    def _log(self) -> Iterator[Callable[[dict[str, Any]], None]]:
-        if self.rank:
-            yield lambda row: None
-            return
-        started = time.monotonic()
-        with (self._folder / "log.jsonl").open("a", buffering=1) as file:
-            yield lambda row: _write_row(file, {**row, "s": round(time.monotonic() - started, 2)})
-
-
-def _write_row(file: Any, row: dict[str, Any]) -> None:
-    file.write(json.dumps(row) + "\n")
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (json.JSONDecodeError, KeyError):
-        return math.inf  # torn by a kill
 
 
 def _to(part: Any, device: torch.device) -> Any:

@@ -18,7 +18,6 @@ from vla.policies.words import SentenceEncoder
 from vla.types import Image
 
 DISPLACEMENT_M = 0.1  # [m] unit of the keyframe displacement
-POSITION, ROTATION = slice(0, 3), slice(3, 6)  # of the hand, in the state
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Samples:
         chunk: K, actions of a sample.
         augmentation: how much samples vary.
         seed: of all draws.
+        balance: 0 draws every frame equally often, 1 every suite; between, each suite by (its frames) ** (1 - balance).
     """
 
     def __init__(
@@ -58,9 +58,19 @@ class Samples:
         chunk: int,
         augmentation: Augmentation,
         seed: int,
+        balance: float = 0.0,
     ) -> None:
+        if short := [each.actions.shape[1] for each in frames if each.actions.shape[1] < chunk]:
+            raise ValueError(
+                f"model.chunk: expected at most {min(short)}, the actions that the data hold ahead of a frame, got "
+                f"{chunk}; collect with lookahead={chunk}"
+            )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
+        suites = np.concatenate([np.array(each.suites)[each.suite] for each in frames])
+        _, suite, counts = np.unique(suites, return_inverse=True, return_counts=True)
+        chances = np.cumsum(counts[suite] ** -balance)
+        self._chances = chances / chances[-1]  # (F,) rising to 1
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)
         encoder = SentenceEncoder()
@@ -72,7 +82,9 @@ class Samples:
     def batch(self, number: int, size: int) -> tuple[MiniInputs, Targets]:
         """Batch `number` of `size` samples."""
         generator = np.random.default_rng([self._seed, number])
-        drawn = np.sort(generator.integers(len(self), size=size))  # in the order of the file
+        drawn = np.searchsorted(
+            self._chances, np.sort(generator.random(size)), side="right"
+        )  # in the order of the file
         images, words, states, actions, valid, points, displacement, known = zip(
             *(self._sample(int(index), generator) for index in drawn), strict=True
         )
@@ -108,17 +120,15 @@ class Samples:
             ]
         )  # (N, 3, H, W)
         moved = shifts[:, None] * (2 / images.shape[-1])  # (N, 1, 2)
-        state = frames.state[row]
-        displacement = (frames.keyframes[row] - state[POSITION]) / DISPLACEMENT_M  # (J, 3)
         chunk = self._chunk
         return (
             images,
             words,
-            state,
+            frames.state[row],
             frames.actions[row, :chunk],
             frames.valid[row, :chunk],
             frames.points[row] + moved,
-            displacement,
+            frames.offsets[row] / DISPLACEMENT_M,
             frames.known[row],
         )
 
@@ -138,12 +148,19 @@ class Samples:
         return padded[:, top : top + size, left : left + size]
 
 
-def make_statistics(frames: Sequence[Frames]) -> dict[str, Any]:
-    """Bounds of actions and states. The hand's axis-angle passes unchanged: the network turns it into a matrix."""
+def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str, Any]:
+    """Bounds of actions and states.
+
+    Args:
+        frames: the sets.
+        rotation: first of the three entries of the state that are an axis-angle, or None. They pass unchanged: the
+            network turns them into a matrix.
+    """
     actions = np.concatenate([each.actions[each.valid] for each in frames])  # glances have none
     states = np.concatenate([each.state for each in frames])
     mask = np.ones(states.shape[1], dtype=bool)
-    mask[ROTATION] = False
+    if rotation is not None:
+        mask[rotation : rotation + 3] = False
     return {
         "action": {"min": actions.min(0).tolist(), "max": actions.max(0).tolist()},
         "proprio": {"min": states.min(0).tolist(), "max": states.max(0).tolist(), "mask": mask.tolist()},

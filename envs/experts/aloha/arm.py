@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from envs.aloha.robot import ARMS
+from envs.aloha.robot import ARMS, TOOL
 from envs.experts.aloha.pose import Pose
 from envs.experts.geometry import rotation_vector, turn
 from vla.types import FloatArray
 
-TOOL = 0.14  # [m] from the gripper's frame to the point between the finger tips; the fingers end at 0.154
 ITERATIONS = 40
 DAMPING = 0.01  # [m] of damped least squares; larger is slower and steadier
 STEP_LIMIT = 0.3  # [rad] a joint turns in one iteration at most

@@ -1,0 +1,203 @@
+"""`scripts/train.py` from a recorded dataset to a policy that acts, for both learners."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from tests.fakes import CONF
+from tests.tiny_oft import CAUSAL, LIBERO_TINY, tiny_checkpoint
+from vla.data.episode import EpisodeData
+from vla.data.lerobot.errors import DatasetError
+from vla.data.lerobot.writer import DatasetWriter
+from vla.embodiment import LIBERO, ImageGeometry
+from vla.evaluation.config import build, compose_config, to_dict
+from vla.evaluation.errors import RefusedError
+from vla.models.openvla_oft.folder import read_folder, write_folder
+from vla.models.openvla_oft.weights import CheckpointError
+from vla.training import train as entry
+from vla.types import Observation
+
+LENGTH, LOOKAHEAD = 12, 16
+SMALL = dataclasses.replace(LIBERO, images=ImageGeometry(size=28))
+MINI = (
+    "model.image_size=32",
+    "model.channels=[4,4,8,8]",
+    "model.width=32",
+    "model.layers=1",
+    "train.batch=4",
+    "train.warmup=2",
+)
+
+
+def demonstration(number, words="put the bowl on the plate"):
+    random = np.random.default_rng(number)
+    chunks = random.uniform(-0.8, 0.8, (LENGTH, LOOKAHEAD, 7)).astype(np.float32)
+    chunks[..., -1] = np.sign(chunks[..., -1])
+    valid = np.arange(LENGTH)[:, None] + np.arange(LOOKAHEAD) < LENGTH + 6
+    points = {
+        f"keyframe_pixels.{camera}": random.uniform(-1, 1, (LENGTH, 2, 2)).astype(np.float32)
+        for camera in LIBERO.cameras
+    }
+    return EpisodeData(
+        instruction=words,
+        fps=5,
+        images={camera: random.integers(0, 256, (LENGTH, 64, 64, 3), np.uint8) for camera in LIBERO.cameras},
+        columns={
+            "observation.state": random.uniform(-0.5, 0.5, (LENGTH, 8)).astype(np.float32),
+            "action": chunks[:, 0],
+            "action_chunk": chunks,
+            "action_chunk_valid": valid,
+            "keyframes": random.uniform(-0.5, 0.5, (LENGTH, 2, 3)).astype(np.float32),
+            **points,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "demos"
+    with DatasetWriter(root, robot_type="libero") as writer:
+        for number in range(3):
+            writer.add(demonstration(number))
+    return root
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    tokenizer = Tokenizer(WordLevel({"put": 100, "bowl": 101, "[UNK]": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return tmp_path / "tokenizer.json"
+
+
+def train(dataset, folder, *overrides):
+    places = (f"datasets=[{dataset}]", f"cache={folder / 'cache'}", f"run_dir={folder / 'run'}")
+    config = to_dict(compose_config(CONF, "train", [*places, *overrides]))
+    told = io.StringIO()
+    entry.train(config, told)
+    return told.getvalue()
+
+
+def losses(folder):
+    return [json.loads(line)["total"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+
+
+def acts(name, folder, **options):
+    overrides = [f"policy={name}", f"policy.checkpoint={folder / 'run' / 'checkpoint'}"]
+    overrides += [f"policy.{key}={value}" for key, value in options.items()]
+    policy = build(to_dict(compose_config(CONF, "eval", overrides))["policy"], "policy")
+    images = {camera: np.full((64, 64, 3), 90, np.uint8) for camera in LIBERO.cameras}
+    return policy.infer(Observation(images, np.zeros(8), "put the bowl on the plate", 0.0)).actions
+
+
+def test_the_small_model_learns_and_acts(dataset, tmp_path):
+    told = train(dataset, tmp_path, *MINI, "train.steps=12", "train.save_every=6")
+    assert f"{3 * LENGTH} frames" in told
+    found = losses(tmp_path)
+    assert len(found) == 12
+    assert np.mean(found[-3:]) < np.mean(found[:3])
+    assert acts("mini", tmp_path).shape == (8, 7)
+    assert (tmp_path / "run" / "loss.png").exists()
+
+    again = train(dataset, tmp_path, *MINI, "train.steps=12", "train.save_every=6")
+    assert "step 12 of 12 (continued)" in again
+    with pytest.raises(RefusedError, match="another configuration"):
+        train(dataset, tmp_path, *MINI, "train.steps=13")
+
+
+def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
+    other = tmp_path / "other"
+    with DatasetWriter(other, robot_type="aloha") as writer:
+        writer.add(demonstration(0))
+    with pytest.raises(DatasetError, match=r"one robot.*\['aloha', 'libero'\]"):
+        train(dataset, tmp_path, *MINI, f"datasets=[{dataset},{other}]")
+    with pytest.raises(RefusedError, match=r"model\.cameras=3, model\.state_dim=14, model\.action_dim=14"):
+        train(other, tmp_path / "again", *MINI)
+
+
+def test_a_chunk_longer_than_the_data_look_ahead_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match=r"at most 16.*got 17.*lookahead=17"):
+        train(dataset, tmp_path, *MINI, "model.chunk=17")
+
+
+@pytest.fixture
+def oft(tokenizer, tmp_path):
+    """Writes a tiny checkpoint to begin with; gives the overrides that fine-tune it."""
+
+    def make(config=LIBERO_TINY, embodiment=SMALL):
+        begin = dataclasses.replace(tiny_checkpoint(config, embodiment), extras={"tokenizer.json": tokenizer})
+        write_folder(begin, tmp_path / "begin")
+        return (
+            "recipe=openvla_oft",
+            f"init={tmp_path / 'begin'}",
+            "lora.rank=4",
+            "train.steps=10",
+            "train.batch=2",
+            "train.save_every=4",
+            "train.peak=0.005",
+            "dtype=float32",
+            "merge_tolerance=0.001",
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("head", ["l1", "diffusion"])
+def test_openvla_oft_is_fine_tuned_and_acts(dataset, tmp_path, oft, head):
+    train(dataset, tmp_path, *oft(), f"network.head={head}")
+    found = losses(tmp_path)
+    assert len(found) == 10
+    assert np.mean(found[-3:]) < np.mean(found[:3])
+    checkpoint = read_folder(tmp_path / "run" / "checkpoint")
+    assert list(checkpoint.statistics) == ["demos"]
+    assert checkpoint.config.head.kind == head
+    actions = acts("openvla_oft", tmp_path)
+    assert actions.shape == (8, 7)
+    assert set(np.unique(actions[:, -1])) <= {-1.0, 0.0, 1.0}  # LIBERO's gripper, as the robot takes it
+
+
+def test_the_original_openvla_is_a_start_too(dataset, tmp_path, oft):
+    causal = dataclasses.replace(CAUSAL, action_dim=7, state_dim=0, images=1, chunk=1)
+    embodiment = dataclasses.replace(SMALL, cameras=SMALL.cameras[:1], chunk=1)
+    train(dataset, tmp_path, *oft(causal, embodiment), "network.film=true")
+    assert acts("openvla_oft", tmp_path).shape == (8, 7)
+
+
+def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_happened(dataset, tmp_path, oft, monkeypatch):
+    overrides = oft()
+    whole = tmp_path / "whole"
+    train(dataset, whole, *overrides)
+    with monkeypatch.context() as patched:
+        patched.setattr("vla.training.openvla_oft.TrainingLog.add", _Killed(after=6))
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, tmp_path, *overrides)
+    train(dataset, tmp_path, *overrides)
+    ours, theirs = (read_folder(each / "run" / "checkpoint").load(None).state_dict() for each in (tmp_path, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+class _Killed:
+    """Stands for the log: stops everything after some steps."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def __call__(self, step, parts):
+        if step > self.after:
+            raise KeyboardInterrupt
+
+
+def test_without_a_start_or_with_a_wrong_one_nothing_is_trained(dataset, tmp_path, oft):
+    with pytest.raises(RefusedError, match=r"init: expected a checkpoint"):
+        train(dataset, tmp_path, "recipe=openvla_oft")
+    with pytest.raises(CheckpointError, match="no folder"):
+        train(dataset, tmp_path / "other", *oft(), "init=nowhere")

@@ -1,0 +1,140 @@
+"""What runs in a collecting worker: visits a task, runs its scenes, writes the episodes that are wanted."""
+
+from __future__ import annotations
+
+import gc
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from vla.data.attempts import Attempt, Key, Visit
+from vla.data.demonstration import DemonstrationRecorder
+from vla.data.episode import EpisodeData
+from vla.data.lerobot.writer import DatasetWriter
+from vla.data.recorder import Recorder
+from vla.evaluation.config import build
+from vla.evaluation.episode import seed_generators
+from vla.evaluation.plan import EVALUATOR_KEYS
+from vla.protocols import Inference, Subscriber
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+from vla.types import Episode, Outcome
+
+SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is refused
+
+
+class Collector:
+    """Builds the policy once and one environment at a time; a subclass says what to do with a scene."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.writer = DatasetWriter(Path(config["root"]), robot_type=config["robot_type"])
+        self.policy = build(config["policy"], "policy")
+
+    def run(self, visit: Visit) -> Iterator[Attempt]:
+        """Attempt each scene of a visit."""
+        nodes = {k: v for k, v in self.config["env"].items() if k not in EVALUATOR_KEYS}
+        if "suite" in nodes:
+            nodes["suite"] = visit.suite
+        env = build(nodes, "env", task_id=visit.task_id)
+        try:
+            if hasattr(self.policy, "bind"):
+                self.policy.bind(env.unwrapped)
+            yield from self.attempts(env, visit)
+        finally:
+            env.close()
+            del env
+            gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
+
+    def attempts(self, env: Any, visit: Visit) -> Iterator[Attempt]:
+        """One scene after the other."""
+        for seed in visit.seeds:
+            yield self.attempt(env, (visit.suite, visit.task_id, seed))
+
+    def attempt(self, env: Any, key: Key) -> Attempt:
+        """Run one scene and write what is wanted of it."""
+        raise NotImplementedError
+
+    def play(self, env: Any, inference: Inference, recorder: Subscriber, key: Key) -> Episode:
+        """One episode; random generators start from the scene's own seed."""
+        seed_generators(scene_seed(key))
+        unwrapped, steps = env.unwrapped, env.unwrapped.task.max_steps
+        limits = LimitFilter(unwrapped.action_spec)
+        return run_episode(env, inference, limits, [recorder], trial=key[2], max_steps=steps)
+
+    def metadata(self, env: Any, key: Key) -> dict[str, Any]:
+        """What every episode says of its origin."""
+        return {
+            "suite": key[0],
+            "task_id": key[1],
+            "task": env.unwrapped.task.name,
+            "seed": key[2],
+            "hz": env.unwrapped.action_spec.hz,
+            "policy": self.config["policy"]["_target_"],
+        }
+
+
+class DemonstrationCollector(Collector):
+    """Labels of an expert, in training scenes that no evaluation uses; only successes are kept."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._demonstrator = build(config["demonstrator"], "demonstrator")
+
+    def attempt(self, env: Any, key: Key) -> Attempt:
+        """Demonstrate one scene."""
+        number, unwrapped, stride = scene_seed(key), env.unwrapped, self.config["stride"]
+        demonstrator = self._demonstrator(build(self.config["runtime"], "runtime")(self.policy), seed=number)
+        recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride, self.config["lookahead"])
+        try:
+            episode = self.play(env, demonstrator, recorder, key)
+        except RuntimeError as error:  # no free arrangement, or nothing that the expert can do
+            return Attempt(key, str(Outcome.ERROR), 0, 0, error=str(error))
+        nearest = unwrapped.nearest_official_m
+        if nearest < SAME_SCENE_M:
+            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "equals an evaluation scene")
+        if episode.outcome != Outcome.SUCCESS:
+            return Attempt(key, str(episode.outcome), 0, episode.steps, nearest)
+        if recorder.frames == 0:
+            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "no undisturbed frame")
+        metadata = {
+            **self.metadata(env, key),
+            "success": True,
+            "demonstrator": self.config["demonstrator"]["_target_"],
+            "nearest_evaluation_scene_m": nearest,
+        }
+        hz = unwrapped.action_spec.hz
+        self.writer.add(recorder.episode(unwrapped.task.instruction, round(hz / stride), metadata))
+        return Attempt(key, str(episode.outcome), recorder.frames, episode.steps, nearest)
+
+
+class RolloutCollector(Collector):
+    """Rollouts of any policy, as they went: what was seen and what was sent, in any scene, with any outcome.
+
+    `keep` lists the outcomes that are written. With `stride=1` and a `probe` the simulator's states are kept beside,
+    so that `scripts/export.py` can write LIBERO's own layout.
+    """
+
+    def attempt(self, env: Any, key: Key) -> Attempt:
+        """Roll one scene out."""
+        written: list[EpisodeData] = []
+        probe: Callable[[Any], Any] | None = build(self.config["probe"], "probe") if self.config["probe"] else None
+        recorder = Recorder(
+            written.append,
+            hz=env.unwrapped.action_spec.hz,
+            stride=self.config["stride"],
+            keep=[Outcome(name) for name in self.config["keep"]],
+            metadata=self.metadata(env, key),
+            probe=probe(env.unwrapped) if probe else None,
+        )
+        episode = self.play(env, build(self.config["runtime"], "runtime")(self.policy), recorder, key)
+        for data in written:
+            self.writer.add(data)
+        frames = sum(len(data) for data in written)
+        return Attempt(key, str(episode.outcome), frames, episode.steps)
+
+
+def scene_seed(key: Key) -> int:
+    """One number for a scene, the same on every machine."""
+    return zlib.crc32(repr(key).encode())

@@ -1,0 +1,119 @@
+"""Training the small VLA: `scripts/train.py recipe=mini`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from vla.data.frames import load_frames
+from vla.data.lerobot.errors import DatasetError
+from vla.data.lerobot.layout import read_info
+from vla.data.lerobot.reader import read_metadata
+from vla.embodiment import EMBODIMENTS, Embodiment, Gripper, ImageGeometry
+from vla.evaluation.errors import RefusedError
+from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
+from vla.models.mini.config import MiniConfig
+from vla.models.mini.loss import LossWeights
+from vla.models.mini.model import MiniVLA
+from vla.normalize import Normalization
+from vla.training.curve import draw_curve
+from vla.training.imitation import Imitation, ImitationSettings
+from vla.training.samples import Augmentation, Samples, make_statistics
+
+
+def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
+    """Train into `folder`; one that holds a state is continued.
+
+    Raises:
+        RefusedError: `init` has other sizes.
+        DatasetError: a dataset is damaged.
+    """
+    network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
+    embodiment = describe(network, [Path(root) for root in config["datasets"]])
+    start = read_checkpoint(config["init"]) if config["init"] else None
+    frames = [
+        load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
+        for root in config["datasets"]
+    ]
+    statistics = start.statistics if start else make_statistics(frames, network.rotation)
+    samples = Samples(
+        frames,
+        statistics,
+        embodiment.normalization,
+        network.chunk,
+        Augmentation(**config["augment"]),
+        config["seed"],
+        config["balance"],
+    )
+    model = _model(network, start)
+    settings = ImitationSettings(**{**config["train"], "weights": LossWeights(**config["train"]["weights"])})
+    imitation = Imitation(model, samples, settings, folder)
+    resumed = imitation.resume()
+    size = sum(p.numel() for p in model.parameters())
+    stream.write(
+        f"{len(samples)} frames, {size / 1e6:.1f} M parameters, step {imitation.step} of {settings.steps}"
+        f"{' (continued)' if resumed else ''} -> {folder}\n"
+    )
+    recipe = {"config": config, "frames": len(samples), "episodes": [int(each.episode.max()) + 1 for each in frames]}
+
+    def write(step: int) -> None:
+        weights = imitation.average.state_dict()
+        checkpoint = MiniCheckpoint(network, embodiment, statistics, weights, {**recipe, "steps": step})
+        write_checkpoint(folder / "checkpoint", checkpoint)
+        draw_curve(folder / "log.jsonl", folder / "loss.png")
+
+    with tqdm(total=settings.steps, initial=imitation.step, unit="step", disable=imitation.rank > 0) as bar:
+
+        def on_step(step: int, parts: dict[str, float]) -> None:
+            bar.update(1)
+            if step % 20 == 0:
+                bar.set_postfix({name: f"{value:.3f}" for name, value in parts.items()})
+            if imitation.rank == 0 and step % settings.save_every == 0:
+                write(step)
+
+        imitation.run(on_step)
+    if imitation.rank == 0:
+        write(imitation.step)
+    stream.write(f"Checkpoint: {folder / 'checkpoint'}\n")
+
+
+def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
+    """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
+
+    Raises:
+        DatasetError: they were recorded on different robots, or on one that is not known.
+        RefusedError: the network has other sizes.
+    """
+    names = {str(read_info(root)["robot_type"]) for root in datasets}
+    if len(names) != 1 or not names <= EMBODIMENTS.keys():
+        raise DatasetError(
+            f"datasets: expected recordings of one robot, of {sorted(EMBODIMENTS)}, got {sorted(names)} "
+            "(robot_type in meta/info.json)"
+        )
+    known = EMBODIMENTS[names.pop()]
+    sizes = {"cameras": len(known.cameras), "state_dim": len(known.state), "action_dim": len(known.action)}
+    if wrong := [f"model.{key}={size}" for key, size in sizes.items() if getattr(network, key) != size]:
+        raise RefusedError(f"model: the data of {known.name} need {', '.join(wrong)}")
+    rates = {each.get("hz", known.hz) for root in datasets for each in read_metadata(root)}
+    if len(rates) != 1:
+        raise DatasetError(f"datasets: expected one control rate, got {sorted(rates)} Hz")
+    return dataclasses.replace(
+        known,
+        chunk=network.chunk,
+        hz=rates.pop(),
+        normalization=Normalization.BOUNDS,
+        gripper=Gripper.SAME,
+        images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
+    )
+
+
+def _model(network: MiniConfig, start: MiniCheckpoint | None) -> MiniVLA:
+    if start is None:
+        return MiniVLA(network)
+    if start.config != network:
+        raise RefusedError("init: the checkpoint's network differs from model.*; give the same sizes")
+    return start.build()
