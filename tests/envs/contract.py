@@ -44,6 +44,16 @@ class EnvContract:
         assert json.dumps(env.task.name)
         assert pickle.loads(pickle.dumps(env.task)) == env.task  # noqa: S301  (our own bytes)
 
+    def test_says_where_hands_and_cameras_are(self, env):
+        env.reset(options={"trial": 0})
+        hands = env.hands()
+        assert hands.shape == (env.action_spec.gripper.sum(), 3)
+        for _ in range(10):
+            env.step(self.moving)
+        assert (np.linalg.norm(env.hands() - hands, axis=1) > 1e-3).all()
+        assert set(env.camera_poses()) == set(env.cameras)
+        assert np.isfinite(env.camera_poses()[self.cameras[0]].project(env.hands())).all()
+
     def test_a_trial_is_the_same_in_any_order(self, env):
         first = {}
         for trial in (0, 1, 0):
