@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from envs.libero import rendering
 from envs.libero.render_cost import measure, table
+from envs.rendering import configure_gl
 
 SUITES = ("libero_object", "libero_spatial", "libero_goal", "libero_10")
 
@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="[px]")
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
-    backend = rendering.configure_gl()
+    backend = configure_gl()
     costs = []
     for suite in arguments.suites:
         costs += measure(suite, arguments.task, arguments.size, arguments.repeats)

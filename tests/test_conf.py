@@ -47,4 +47,4 @@ def test_every_policy_is_a_policy(name):
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "env"])
 def test_every_environment_can_be_planned(name):
     plan = make_plan(OmegaConf.to_container(composed(f"env={name}"), resolve=True))
-    assert len(plan.keys) == 10
+    assert len(plan.keys) == (1 if name.startswith("aloha") else 10)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy")
+HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy", "dm_control", "gym_aloha")
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,9 @@ HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy")
         "envs.libero.env",
         "envs.libero.recording",
         "envs.experts.policy",
+        "envs.aloha.env",
+        "envs.aloha.followers",
+        "envs.experts.aloha.policy",
     ],
 )
 def test_import_is_light(module):

@@ -8,7 +8,6 @@ references. OSMesa and EGL differ by less than the tolerance.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -18,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from envs.conformance import hash_tree, version_drifts, versions
 from envs.libero.env import LiberoEnv
-from envs.libero.rendering import CAMERAS, gl_strings
+from envs.libero.rendering import CAMERAS
 from envs.libero.suites import load_suite
+from envs.rendering import gl_strings
 from vla.types import Conformance, Image
 
 REFERENCES = Path(__file__).with_name("references.json")
@@ -37,11 +38,7 @@ def check(suite: str) -> Conformance:
     """
     found = measure(suite)
     expected = json.loads(REFERENCES.read_text())
-    drifts = [
-        f"{package}: expected version {wanted}, got {found['versions'][package]}; type: pip install {package}=={wanted}"
-        for package, wanted in VERSIONS.items()
-        if found["versions"][package] != wanted
-    ]
+    drifts = version_drifts(VERSIONS, found["versions"])
     drifts += _file_drifts(found["files"], {**expected["shared_files"], **expected["suites"][suite]["files"]})
     for camera, image in found["images"].items():
         drifts += _image_drifts(suite, camera, image, expected["suites"][suite]["images"][camera])
@@ -58,12 +55,12 @@ def measure(suite: str) -> dict[str, Any]:
     finally:
         env.close()
     return {
-        "versions": {package: importlib.metadata.version(package) for package in VERSIONS},
+        "versions": versions(VERSIONS),
         "renderer": gl_strings(),
         "files": {
             **shared_file_hashes(),
-            "bddl": _hash_tree(task.bddl_file.parent, {".bddl"}),
-            "init_states": _hash_tree(task.init_file.parent, {".npz"}),
+            "bddl": hash_tree(task.bddl_file.parent, {".bddl"}),
+            "init_states": hash_tree(task.init_file.parent, {".npz"}),
         },
         "images": statistics,
     }
@@ -83,9 +80,9 @@ def shared_file_hashes() -> Mapping[str, str]:
 
     robosuite = Path(str(importlib.metadata.distribution("robosuite").locate_file("robosuite")))
     return {
-        "libero_assets": _hash_tree(Path(get_libero_path("assets"))),
-        "robosuite_models": _hash_tree(robosuite / "models" / "assets", {".xml", ".stl", ".obj", ".png", ".msh"}),
-        "robosuite_control": _hash_tree(robosuite / "controllers", {".py", ".json"}),
+        "libero_assets": hash_tree(Path(get_libero_path("assets"))),
+        "robosuite_models": hash_tree(robosuite / "models" / "assets", {".xml", ".stl", ".obj", ".png", ".msh"}),
+        "robosuite_control": hash_tree(robosuite / "controllers", {".py", ".json"}),
     }
 
 
@@ -100,16 +97,6 @@ def write_references(suites: Iterable[str]) -> None:
         partial = REFERENCES.with_suffix(".partial")
         partial.write_text(json.dumps(stored, indent=1) + "\n")
         os.replace(partial, REFERENCES)
-
-
-def _hash_tree(root: Path, endings: set[str] | None = None) -> str:
-    """sha256 over names and contents of all files below `root`, in order of name."""
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts and (endings is None or path.suffix in endings):
-            digest.update(str(path.relative_to(root)).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _file_drifts(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs.libero.rendering import BACKENDS, RenderingUnavailable, configure_gl
+from envs.rendering import BACKENDS, RenderingUnavailable, configure_gl
 
-_DRAW = "from envs.libero.rendering import gl_strings; print(gl_strings()['name'])"
+_DRAW = "from envs.rendering import gl_strings; print(gl_strings()['name'])"
 
 
 def check_gl() -> int:

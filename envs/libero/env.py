@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import time
 from collections.abc import Sequence
@@ -13,12 +12,14 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from envs.libero import rendering
+from envs.choices import check_choice
 from envs.libero.controller import SENSOR_SUBSTEP, SUBSTEPS
-from envs.libero.projection import CameraPose, camera_pose
+from envs.libero.rendering import CAMERAS, LiberoRenderer
 from envs.libero.shuffle import Shuffler
 from envs.libero.suites import Suite, cross, load_suite
 from envs.libero.training_scenes import TRAINING_SEEDS, TrainingScenes
+from envs.projection import CameraPose, camera_pose
+from envs.rendering import ImagesOnDemand, Snapshot, configure_gl
 from vla.types import ActionSpec, FloatArray, Image
 
 HZ = 20.0  # [1/s] control rate of the benchmark
@@ -58,7 +59,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
 
     Raises:
         ValueError: unknown suite, task, camera, profile or scene.
-        rendering.RenderingUnavailable: when an image is read on a machine without off-screen OpenGL.
+        envs.rendering.RenderingUnavailable: when an image is read on a machine without off-screen OpenGL.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": HZ}  # noqa: RUF012  (gymnasium's own declaration)
@@ -82,7 +83,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         self.cameras = tuple(cameras)
         self.timing = {"sim": 0.0, "render": 0.0}  # [s] since the last reset
         self._image_size, self._profile = image_size, render
-        self._renderer: rendering.Renderer | None = None
+        self._renderer: LiberoRenderer | None = None
         self._steps = 0
 
         image_space = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -93,7 +94,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
             }
         )
         self.action_space = spaces.Box(-1.0, 1.0, (7,), np.float64)
-        rendering.configure_gl()
+        configure_gl()
         from envs.libero.scene import Scene
 
         self.scene = Scene(self.task)
@@ -171,7 +172,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
 
     def camera_poses(self) -> dict[str, CameraPose]:
         """Where each camera is now; with it points of the world are found in its image."""
-        return {name: camera_pose(self.scene.model, self.scene.data, rendering.CAMERAS[name]) for name in self.cameras}
+        return {name: camera_pose(self.scene.model, self.scene.data, CAMERAS[name]) for name in self.cameras}
 
     def hands(self) -> FloatArray:
         """(1, 3) [m] where the hand is, as in the last observation."""
@@ -207,7 +208,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         scene, controller = self.scene, self.scene.controller
         controller.command(action)
         controller.run(SENSOR_SUBSTEP)
-        self._seen = rendering.Snapshot.take(scene.model, scene.data)
+        self._seen = Snapshot.take(scene.model, scene.data)
         controller.run(1)
         self._seen_state = scene.proprioception()
         controller.run(SUBSTEPS - SENSOR_SUBSTEP - 1)
@@ -215,12 +216,12 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
 
     def _observation(self) -> dict[str, Any]:
         draw = functools.partial(self._draw, self._seen)
-        return {"images": rendering.ImagesOnDemand(self.cameras, draw), "state": self._seen_state}
+        return {"images": ImagesOnDemand(self.cameras, draw), "state": self._seen_state}
 
-    def _draw(self, snapshot: rendering.Snapshot, camera: str) -> Image:
+    def _draw(self, snapshot: Snapshot, camera: str) -> Image:
         started = time.perf_counter()
         if self._renderer is None:
-            self._renderer = rendering.Renderer(self.scene.model, self._image_size, self._profile)
+            self._renderer = LiberoRenderer(self.scene.model, self._image_size, self._profile)
         image = self._renderer.render(camera, snapshot)
         self.timing["render"] += time.perf_counter() - started
         return image
@@ -239,10 +240,10 @@ def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: 
     Raises:
         ValueError: an impossible setting; the message names the key and the nearest valid value.
     """
-    _check_choice("env.render", render, ("full", "lod"))
-    _check_choice("env.scene", scene, ("official", "shuffled", "crossed", "training"))
+    check_choice("env.render", render, ("full", "lod"))
+    check_choice("env.scene", scene, ("official", "shuffled", "crossed", "training"))
     for camera in cameras:
-        _check_choice("env.cameras", camera, tuple(rendering.CAMERAS))
+        check_choice("env.cameras", camera, tuple(CAMERAS))
     if image_size < 1:
         raise ValueError(f"env.image_size: expected at least 1 px, got {image_size}")
     loaded = load_suite(suite)
@@ -253,9 +254,3 @@ def load_benchmark(suite: str, image_size: int, cameras: Sequence[str], render: 
     else:
         tasks = loaded.tasks
     return dataclasses.replace(loaded, tasks=tasks)
-
-
-def _check_choice(key: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        nearest = difflib.get_close_matches(value, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"{key}: unknown value '{value}'; did you mean '{nearest}'? Known: {', '.join(known)}")

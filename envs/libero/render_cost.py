@@ -8,8 +8,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from envs.libero import lod, rendering
+from envs.libero import lod
 from envs.libero.env import LiberoEnv
+from envs.libero.rendering import CAMERAS, LiberoRenderer
+from envs.rendering import Snapshot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +41,11 @@ def measure(suite: str, task_id: int = 0, image_size: int = 256, repeats: int = 
     env = LiberoEnv(suite, task_id, image_size)
     env.reset(options={"trial": 0})
     model = env.scene.model
-    snapshot = rendering.Snapshot.take(model, env.scene.data)
+    snapshot = Snapshot.take(model, env.scene.data)
     faces = [lod.drawn_faces(each) for each in (model, lod.simplified_copy(model))]
-    renderers = [rendering.Renderer(model, image_size, profile) for profile in ("full", "lod")]
+    renderers = [LiberoRenderer(model, image_size, profile) for profile in ("full", "lod")]
     costs = []
-    for camera in rendering.CAMERAS:
+    for camera in CAMERAS:
         full, simplified = (renderer.render(camera, snapshot).astype(int) for renderer in renderers)
         times = np.empty((repeats, 2))
         for row in times:

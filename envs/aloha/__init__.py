@@ -1,0 +1,1 @@
+"""gym-aloha's two bimanual tasks with true limits and units, by plain MuJoCo."""

@@ -1,0 +1,1 @@
+"""Scripted experts for ALOHA's two tasks: poses -> joint goals by inverse kinematics -> smooth absolute actions."""
