@@ -184,7 +184,7 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(tmp_path):
 def test_main_prints_one_message_and_returns_the_exit_code(tmp_path, capsys):
     arguments = [SEARCH_PATH, *QUICK, "env.tasks=[0]", "eval.workers=1"]
     assert main(CONF, ["--help"]) == 0
-    assert "policy=expert | " in capsys.readouterr().out
+    assert "policy=aloha_expert | expert | " in capsys.readouterr().out
     assert main(CONF, [*arguments, "eval.epsiodes=2"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "file").touch()
