@@ -1,8 +1,8 @@
-# make setup | eval | test | lint | check        everything is installed into .venv
+# make setup | eval | test | test-all | lint | check        everything is installed into .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN := .venv/bin/python
 
-.PHONY: setup eval test lint check
+.PHONY: setup eval test test-all lint check
 
 setup: .venv/installed
 	@$(RUN) scripts/doctor.py --gl || sh scripts/install_gl.sh
@@ -19,6 +19,9 @@ eval: setup
 
 test: setup
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-all: setup
+	$(RUN) -m pytest -n 2 --dist loadfile -m '' $(ARGS)
 
 lint: setup
 	.venv/bin/ruff check .
