@@ -1,0 +1,30 @@
+"""Time as the drivers see it, so that a test can replace it."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A monotonic clock that can be waited on."""
+
+    def now(self) -> float:
+        """[s] monotonic; only differences mean something."""
+
+    def sleep_until(self, moment: float) -> None:
+        """Return when `now()` has reached `moment` [s]; at once if it has passed."""
+
+
+class SystemClock:
+    """The computer's monotonic clock. Not `time.time()`: that one jumps when the date is set."""
+
+    def now(self) -> float:
+        """[s]."""
+        return time.monotonic()
+
+    def sleep_until(self, moment: float) -> None:
+        """Sleep; an overrun returns at once and is the caller's to count."""
+        remaining = moment - time.monotonic()
+        if remaining > 0:
+            time.sleep(remaining)
