@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
@@ -14,6 +15,13 @@ class Clock(Protocol):
 
     def sleep_until(self, moment: float) -> None:
         """Return when `now()` has reached `moment` [s]; at once if it has passed."""
+
+    def attending(self) -> AbstractContextManager[None]:
+        """`with` this around the loop of a thread whose work takes no time on a virtual clock until it sleeps.
+
+        Virtual time stands still while an attending thread works, so the costs of threads that work side by side
+        overlap as they do in reality, instead of adding up.
+        """
 
 
 class SystemClock:
@@ -28,3 +36,7 @@ class SystemClock:
         remaining = moment - time.monotonic()
         if remaining > 0:
             time.sleep(remaining)
+
+    def attending(self) -> AbstractContextManager[None]:
+        """Real time needs no bookkeeping."""
+        return nullcontext()
