@@ -11,7 +11,7 @@ VOLTAGE, OVERHEATING, OVERLOAD = 0x01, 0x04, 0x20  # bits of `shutdown` and `har
 
 
 def alarms(motors: Motors) -> list[tuple[int, int]]:
-    """(index of the servo, bits) of every servo that must shut down, by its `shutdown` mask."""
+    """(index of the servo, bits) of every servo that must shut down now, by its `shutdown` mask."""
     raw = motors.raw
     volts = motors.voltage / units.VOLTAGE.factor
     outside = (volts < raw["min_voltage_limit"]) | (volts > raw["max_voltage_limit"])
@@ -19,5 +19,6 @@ def alarms(motors: Motors) -> list[tuple[int, int]]:
     loaded = motors.overloaded >= OVERLOAD_TIME
     if not (outside | hot | loaded).any():
         return []
-    bits = (VOLTAGE * outside + OVERHEATING * hot + OVERLOAD * loaded) & raw["shutdown"].astype(np.int64)
+    watched = raw["shutdown"].astype(np.int64) & ~raw["hardware_error_status"].astype(np.int64)
+    bits = (VOLTAGE * outside + OVERHEATING * hot + OVERLOAD * loaded) & watched
     return [(int(servo), int(bits[servo])) for servo in np.flatnonzero(bits)]

@@ -53,6 +53,10 @@ class ControlTable:
         for register in self.model.registers.values():
             if not register.eeprom:
                 self.set(register.name, register.default)
+        self.reset_goals()
+
+    def reset_goals(self) -> None:
+        """Set the goals that are also limits to their largest value."""
         for goal, limit in _LIMIT_OF.items():
             if goal in self.model.registers:
                 self.set(goal, self[limit])

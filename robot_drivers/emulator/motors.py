@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_drivers.dynamixel import units
-from robot_drivers.dynamixel.models import XM430_W350
 from robot_drivers.emulator.backend import Drive, Motion
 from robot_drivers.emulator.profile import ANY_ACCELERATION, ANY_SPEED, Profile
 from robot_drivers.emulator.spec import ServoSpec
@@ -39,7 +38,7 @@ OVERLOAD_SHARE, OVERLOAD_TIME = 0.8, 2.0  # of the stall torque, [s]
 FOLLOWED = (
     "torque_enable", "operating_mode", "drive_mode", "homing_offset", "moving_threshold", "position_p_gain",
     "goal_pwm", "goal_current", "goal_velocity", "goal_position", "profile_velocity", "profile_acceleration",
-    "temperature_limit", "min_voltage_limit", "max_voltage_limit", "shutdown", "bus_watchdog",
+    "temperature_limit", "min_voltage_limit", "max_voltage_limit", "shutdown", "hardware_error_status", "bus_watchdog",
 )  # fmt: skip
 
 
@@ -57,6 +56,7 @@ class Motors:
         profile: set points.
         temperature: [degC] (N,) true ones.
         tripped: (N,) whose bus watchdog fired: they hold.
+        heard: [s] (N,) when the last intact request came.
         encoder_shift: [ticks] (N,) added to readings.
         encoder_stuck: [ticks] (N,) replaces readings; NaN for none.
         sensor_stuck: [degC] (N,) replaces temperatures; NaN for none.
@@ -72,6 +72,7 @@ class Motors:
         self.raw = {name: np.zeros(count) for name in FOLLOWED}
         self.temperature = np.full(count, AMBIENT)
         self.tripped = np.zeros(count, dtype=bool)
+        self.heard = np.zeros(count)
         self.encoder_shift, self.heat, self.burden, self.dip = (np.zeros(count) for _ in range(4))
         self.encoder_stuck, self.sensor_stuck = (np.full(count, math.nan) for _ in range(2))
         self.overloaded = np.zeros(count)  # [s]
