@@ -56,10 +56,10 @@ class ControlTable:
         self.reset_goals()
 
     def reset_goals(self) -> None:
-        """Set the goals that are also limits to their largest value."""
-        for goal, limit in _LIMIT_OF.items():
+        """Goals that only cap start at their limit; the one that drives the motor in this mode starts at 0."""
+        for goal, driving_mode in (("goal_pwm", 16), ("goal_current", 0)):
             if goal in self.model.registers:
-                self.set(goal, self[limit])
+                self.set(goal, 0 if self["operating_mode"] == driving_mode else self[_LIMIT_OF[goal]])
 
     def __getitem__(self, name: str) -> int:
         register = self.model[name]
