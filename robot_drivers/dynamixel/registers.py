@@ -23,7 +23,7 @@ class Register:
         length: in bytes, 1, 2 or 4; little-endian.
         signed: two's complement.
         writable: False if the host can only read it.
-        default: factory value; for RAM the value after every reboot. The emulator's `ControlTable` knows where goals start.
+        default: factory value; for RAM the value after every reboot. Goals start at limits, see the emulator's memory.
         low, high: what a write may hold, both included; limits that other registers set come on top.
         scale: to physical units.
     """

@@ -94,7 +94,8 @@ class Motors:
     @property
     def _sign(self) -> FloatArray:
         """(N,) -1 for servos in reverse mode."""
-        return 1.0 - 2.0 * (self.raw["drive_mode"].astype(np.int64) & REVERSE)
+        reverse = self.raw["drive_mode"].astype(np.int64) & REVERSE > 0
+        return np.where(reverse, -1.0, 1.0)
 
     @property
     def _offset(self) -> FloatArray:
@@ -106,12 +107,12 @@ class Motors:
     def readings(self, lag: float) -> FloatArray:
         """[ticks] (N,) true positions as the servos count them, `lag` [s] after the last step."""
         shaft = self._mount * (self._angle + lag * self._speed) / RAD + self._mount_error
-        return CENTRE + self._sign * shaft + self._offset
+        return np.asarray(CENTRE + self._sign * shaft + self._offset)
 
     def _angles(self, ticks: FloatArray) -> FloatArray:
         """[rad] (N,) joint angles at which the servos read `ticks`; the inverse of `readings`."""
         shaft = self._sign * (ticks - CENTRE - self._offset)
-        return self._mount * (shaft - self._mount_error) * RAD
+        return np.asarray(self._mount * (shaft - self._mount_error) * RAD)
 
     def forget_turns(self, servo: int) -> None:
         """After a reboot, a servo reads a position within one turn."""
@@ -195,7 +196,7 @@ class Motors:
     @property
     def load(self) -> FloatArray:
         """(N,) torque as a share of the stall torque, in the servo's own direction."""
-        return self._mount * self._sign * self._torque / self._stall
+        return np.asarray(self._mount * self._sign * self._torque / self._stall)
 
     @property
     def force(self) -> FloatArray:
@@ -206,7 +207,7 @@ class Motors:
     @property
     def velocity(self) -> FloatArray:
         """[rad/s] (N,) in the servo's own direction."""
-        return self._mount * self._sign * self._speed
+        return np.asarray(self._mount * self._sign * self._speed)
 
     @property
     def pwm(self) -> FloatArray:
@@ -231,4 +232,4 @@ class Motors:
         return np.where(np.isnan(self.encoder_stuck), reading, self.encoder_stuck)
 
     def _per_joint(self, values: FloatArray) -> FloatArray:
-        return np.bincount(self._joint_of, weights=values, minlength=self._joints)
+        return np.bincount(self._joint_of, weights=values, minlength=self._joints).astype(np.float64)

@@ -28,7 +28,6 @@ class World:
         log: where servos report.
 
     Attributes:
-        time: [s] emulated so far.
         servos: bus name -> its servos.
         motors: arrays over all servos.
         lock: hold it while reading or changing anything here.
@@ -43,7 +42,7 @@ class World:
         wanted = [name for bus in buses for name in bus.joints]
         if sorted(joints) != sorted(wanted):
             raise ValueError(f"joints of the back ends: expected {sorted(wanted)}, got {sorted(joints)}")
-        self.time = 0.0
+        self._steps = 0
         self.lock = threading.RLock()
         self.before_step: list[Callable[[float], None]] = []
         self._log = log
@@ -64,6 +63,11 @@ class World:
             bus.name: [servo for servo, (owner, _) in zip(self._all, places, strict=True) if owner is bus]
             for bus in buses
         }
+
+    @property
+    def time(self) -> float:
+        """[s] emulated so far."""
+        return self._steps * STEP
 
     def advance(self, moment: float) -> None:
         """Let the world go on until `moment` [s]; nothing if it is there already."""
@@ -88,13 +92,13 @@ class World:
             backend.step(STEP, drive.part(joints)) for backend, joints in zip(self._backends, self._slices, strict=True)
         ]
         self.motors.measure(STEP, parts[0] if len(parts) == 1 else _joined(parts))
-        self.time += STEP
+        self._steps += 1
         for index, bits in alarms(self.motors):
             self._all[index].shut_down(bits)
         raw = self.motors.raw
         limit = raw["bus_watchdog"] * units.WATCHDOG.factor
         late = (limit > 0) & self.motors.on & (self.time - self.motors.heard > limit)
-        for index in np.flatnonzero(late):
+        for index in np.flatnonzero(late).tolist():
             self._all[index].trip()
         for servo in self._all:
             servo.wake_if_due(self.time)
