@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from robot_drivers.dynamixel import packet
 from robot_drivers.dynamixel.packet import BROADCAST, Instruction
@@ -114,9 +115,9 @@ class Dispatcher:
     def _group_write(self, call: _Call, blocks: Iterator[tuple[int, int, bytes]]) -> list[Reply]:
         for id, address, data in blocks:
             for servo in call.owners(id):
-                _attempt(servo, lambda s, a=address, d=data: s.write(a, d))  # type: ignore[misc]
+                _attempt(servo, partial(servo.write, address, data))
             for shadow in call.shadows(id):
-                _attempt(shadow, lambda s, a=address, d=data: s.write(a, d, ram_only=True))  # type: ignore[misc]
+                _attempt(shadow, partial(shadow.write, address, data, ram_only=True))
         return []
 
     def _command(self, call: _Call, instruction: int) -> list[Reply]:
@@ -140,12 +141,12 @@ class Dispatcher:
         replies = []
         for servo in call.awake if call.id == BROADCAST else call.owners(call.id):
             level = servo.table["status_return_level"]
-            error = _attempt(servo, lambda s: carry_out(s, shadow=False))
+            error = _attempt(servo, partial(carry_out, servo, shadow=False))
             if call.id != BROADCAST and level == 2:
                 replies.append(_status(servo, error))
         if instruction in (Instruction.WRITE, Instruction.REG_WRITE, Instruction.ACTION):
             for shadow in call.shadows(call.id):
-                _attempt(shadow, lambda s: carry_out(s, shadow=True))
+                _attempt(shadow, partial(carry_out, shadow, shadow=True))
         return [_collided(replies)] if replies else []
 
 
@@ -168,10 +169,10 @@ class _Call:
         return [servo for servo in self.awake if servo.table["secondary_id"] == id and servo.id != id]
 
 
-def _attempt(servo: Servo, deed: Callable[[Servo], None]) -> int:
+def _attempt(servo: Servo, deed: Callable[[], None]) -> int:
     """Do it, and give the number for the error byte."""
     try:
-        deed(servo)
+        deed()
     except Refused as refusal:
         servo.report(Kind.REJECTED, str(refusal))
         return refusal.code

@@ -8,7 +8,7 @@ from robot_drivers.dynamixel.errors import ALERT, hardware_errors
 from robot_drivers.emulator.log import Kind
 from robot_drivers.emulator.memory import GOALS, INSTRUCTION, TRIPPED, ControlTable, Refused
 from robot_drivers.emulator.motors import FOLLOWED, Motors
-from robot_drivers.emulator.sensors import END, FIRST
+from robot_drivers.emulator.sensors import FIRST
 from robot_drivers.emulator.spec import ServoSpec
 
 TORQUE_ON_BY_GOAL = 8  # bit of `drive_mode`
@@ -61,9 +61,9 @@ class Servo:
         """Put fresh measurements into the memory, see `sensors.sensed`."""
         self.table.set_block(FIRST, block)
 
-    def needs_senses(self, address: int, length: int) -> bool:
-        """Whether a read of this block shows measurements; indirect data may point at them."""
-        return (address < END and address + length > FIRST) or address + length > 224
+    def report(self, kind: Kind, detail: str) -> None:
+        """Note something in the log."""
+        self._report(kind, self.id, detail)
 
     def write(self, address: int, data: bytes, *, ram_only: bool = False) -> None:
         """Carry out a write.
@@ -80,7 +80,7 @@ class Servo:
         self._follow(names if len(names) == 1 and names[0] in GOALS else FOLLOWED)
         on = self.table["torque_enable"]
         if on != was_on:
-            self._report(Kind.TORQUE, self.id, "on" if on else "off")
+            self.report(Kind.TORQUE, "on" if on else "off")
         if on > was_on:
             self._motors.hold(self.index)
         if on > was_on or "goal_position" in names or "goal_velocity" in names:
@@ -116,7 +116,7 @@ class Servo:
         self._set_torque_off()
         self.table.set("hardware_error_status", 0)
         self._follow(("hardware_error_status",))
-        self._report(Kind.REBOOT, self.id, why)
+        self.report(Kind.REBOOT, why)
 
     def wake_if_due(self, now: float) -> None:
         """End a reboot whose time has come."""
@@ -128,7 +128,7 @@ class Servo:
         """Switch the motor off for these bits of `hardware_error_status`."""
         self.table.set("hardware_error_status", self.table["hardware_error_status"] | bits)
         self._follow(("hardware_error_status",))
-        self._report(Kind.ALARM, self.id, ", ".join(hardware_errors(bits)))
+        self.report(Kind.ALARM, ", ".join(hardware_errors(bits)))
         self._set_torque_off()
 
     def trip(self) -> None:
@@ -137,7 +137,7 @@ class Servo:
         self._follow(("bus_watchdog",))
         self._motors.tripped[self.index] = True
         self._motors.hold(self.index)
-        self._report(Kind.WATCHDOG, self.id, "tripped")
+        self.report(Kind.WATCHDOG, "tripped")
 
     def _power_up(self) -> None:
         self.table.forget()
@@ -154,7 +154,7 @@ class Servo:
         if self.table["torque_enable"]:
             self.table.set("torque_enable", 0)
             self._follow(("torque_enable",))
-            self._report(Kind.TORQUE, self.id, "off")
+            self.report(Kind.TORQUE, "off")
 
     def _reset(self, names: Iterable[str]) -> None:
         for name in names:
