@@ -124,12 +124,14 @@ class Fault:
         known = {field.name for field in fields(cls)}
         if unknown := set(data) - known:
             raise ValueError(f"fault: unknown field {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
         try:
-            kind = FaultKind(data.get("kind", ""))
+            values["kind"] = FaultKind(values.get("kind", ""))
         except ValueError:
-            raise ValueError(f"fault: unknown kind {data.get('kind')!r}; known are {', '.join(FaultKind)}") from None
-        rest = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-        return cls(**{**rest, "kind": kind})
+            raise ValueError(f"fault: unknown kind {values.get('kind')!r}; known are {', '.join(FaultKind)}") from None
+        return cls(**values)
 
 
 @dataclass

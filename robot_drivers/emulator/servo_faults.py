@@ -1,4 +1,4 @@
-"""Faults of servos, of the supply and of the host: they act on the world as time passes, whether or not packets come."""
+"""Faults of servos, supply and host: they act on the world as time passes, whether or not packets come."""
 
 from __future__ import annotations
 
