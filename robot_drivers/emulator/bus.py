@@ -85,6 +85,11 @@ class EmulatedBus:
                 self.plugged = plugged
                 self._log.add(self._world.time, self.name, Kind.REPLUG if plugged else Kind.UNPLUG, None, "")
 
+    def catch_up(self, now: float) -> None:
+        """Let time pass until `now` [s] without a request."""
+        with self._world.lock:
+            self._world.advance(now)
+
     def receive(self, data: bytes, now: float, baud: int) -> list[Delivery]:
         """The host writes `data` at `now` [s]: what it will read, and when."""
         with self._world.lock:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from robot_drivers.clock import Clock
+
 
 class VirtualClock:
     """Emulated seconds cost no real ones, and a run can be repeated exactly.
@@ -58,3 +60,27 @@ class VirtualClock:
         if ahead and sum(attends for _, attends in ahead) == len(self._attending):
             self._now = min(moment for moment, _ in ahead)
             self._changed.notify_all()
+
+
+class Timeline:
+    """The emulated time: the host's clock, from 0 on, and what the servos lived through while the host slept.
+
+    Args:
+        clock: the host's.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._start = clock.now()
+
+    def now(self) -> float:
+        """[s] since the start."""
+        return self.clock.now() - self._start
+
+    def sleep_until(self, moment: float) -> None:
+        """Wait on the host's clock until `moment` [s] of the emulated time."""
+        self.clock.sleep_until(moment + self._start)
+
+    def skip(self, seconds: float) -> None:
+        """So many seconds pass for the servos, and none on the host's clock, as when a computer is suspended."""
+        self._start -= seconds

@@ -7,8 +7,8 @@ from collections import deque
 
 import serial
 
-from robot_drivers.clock import Clock
 from robot_drivers.emulator.bus import EmulatedBus
+from robot_drivers.emulator.clock import Timeline
 from robot_drivers.emulator.uart import Delivery
 
 
@@ -17,8 +17,7 @@ class EmulatedPort:
 
     Args:
         bus: what it is plugged into.
-        clock: the host's.
-        origin: called for the moment of the clock [s] that is 0 for the bus.
+        timeline: of the emulation; reads wait on its clock.
         baudrate: as set by the host.
 
     Attributes:
@@ -31,11 +30,11 @@ class EmulatedPort:
     """
 
     def __init__(
-        self, bus: EmulatedBus, clock: Clock, origin: Callable[[], float], *, baudrate: int = 1_000_000, timeout: float | None = 0.0
+        self, bus: EmulatedBus, timeline: Timeline, *, baudrate: int = 1_000_000, timeout: float | None = 0.0
     ) -> None:
         self.name, self.baudrate, self.timeout = bus.name, baudrate, timeout
         self.is_open = True
-        self._bus, self._clock, self._origin = bus, clock, origin
+        self._bus, self._timeline = bus, timeline
         self._coming: deque[Delivery] = deque()
         self._here = bytearray()
         self._check()
@@ -50,7 +49,7 @@ class EmulatedPort:
     def write(self, data: bytes) -> int:
         """Send a request; the replies are under way."""
         self._check()
-        self._coming += self._bus.receive(bytes(data), self._clock.now() - self._origin(), self.baudrate)
+        self._coming += self._bus.receive(bytes(data), self._timeline.now(), self.baudrate)
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
@@ -59,16 +58,16 @@ class EmulatedPort:
         Raises:
             serial.SerialException: unplugged, or it would wait for ever.
         """
-        deadline = math.inf if self.timeout is None else self._clock.now() + self.timeout
+        deadline = math.inf if self.timeout is None else self._timeline.now() + self.timeout
         while True:
             self._check()
             self._arrive()
-            due = self._coming[0].due + self._origin() if self._coming else math.inf
-            if len(self._here) >= size or deadline <= self._clock.now():
+            due = self._coming[0].due if self._coming else math.inf
+            if len(self._here) >= size or deadline <= self._timeline.now():
                 break
             if math.isinf(min(due, deadline)):
                 raise serial.SerialException(f"{self.name}: {size} bytes will never come; set a timeout")
-            self._clock.sleep_until(min(due, deadline))
+            self._timeline.sleep_until(min(due, deadline))
         data, self._here = bytes(self._here[:size]), self._here[size:]
         return data
 
@@ -83,12 +82,13 @@ class EmulatedPort:
         self.is_open = False
 
     def _arrive(self) -> None:
-        now = self._clock.now() - self._origin()
+        now = self._timeline.now()
         while self._coming and self._coming[0].due <= now + 1e-9:
             self._here += self._coming.popleft().wire
 
     def _check(self) -> None:
         if not self.is_open:
             raise serial.PortNotOpenError()
+        self._bus.catch_up(self._timeline.now())
         if not self._bus.plugged:
             raise serial.SerialException(f"{self.name}: the device is gone (unplugged)")
