@@ -81,6 +81,11 @@ class Timeline:
         """Wait on the host's clock until `moment` [s] of the emulated time."""
         self.clock.sleep_until(moment + self._start)
 
+    def pass_to(self, moment: float) -> None:
+        """Move a virtual clock to `moment` [s] of the emulated time; a real one goes by itself."""
+        if isinstance(self.clock, VirtualClock):
+            self.clock.advance_to(moment + self._start)
+
     def skip(self, seconds: float) -> None:
         """So many seconds pass for the servos, and none on the host's clock, as when a computer is suspended."""
         self._start -= seconds

@@ -9,7 +9,7 @@ from types import TracebackType
 from robot_drivers.clock import Clock, SystemClock
 from robot_drivers.emulator.backend import Backend
 from robot_drivers.emulator.bus import EmulatedBus
-from robot_drivers.emulator.clock import Timeline, VirtualClock
+from robot_drivers.emulator.clock import Timeline
 from robot_drivers.emulator.log import EventLog
 from robot_drivers.emulator.port import EmulatedPort
 from robot_drivers.emulator.spec import BusSpec
@@ -95,15 +95,10 @@ class EmulatedRobot:
         """
         directory.mkdir(parents=True, exist_ok=True)
         links = {name: directory / f"ttyDXL_{name}" for name in self.buses}
-        arrive = self._move_clock if isinstance(self.clock, VirtualClock) else None
-        self._terminals += [TerminalPort(bus, self._timeline, links[name], arrive) for name, bus in self.buses.items()]
+        self._terminals += [TerminalPort(bus, self._timeline, links[name]) for name, bus in self.buses.items()]
         return links
 
     def close(self) -> None:
         """End all threads and remove the terminals."""
         while self._terminals:
             self._terminals.pop().close()
-
-    def _move_clock(self, moment: float) -> None:
-        if isinstance(self.clock, VirtualClock):
-            self.clock.advance_to(self.clock.now() + moment - self._timeline.now())

@@ -9,7 +9,6 @@ import select
 import termios
 import threading
 import tty
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -26,18 +25,16 @@ _BAUD = {
 class TerminalPort:
     """Serves one bus on a pseudo-terminal, in a thread, until `close`.
 
+    On a virtual clock replies come at once, and the time moves to where they would have arrived.
+
     Args:
         bus: what answers.
         timeline: of the emulation.
         link: a symbolic link with a stable name to the terminal; it disappears while the cable is pulled.
-        arrive: called with the moment [s] when replies have all arrived; on a virtual clock it moves the time there, and
-            bytes are handed over at once. None on a real clock: then they wait for their moment.
     """
 
-    def __init__(
-        self, bus: EmulatedBus, timeline: Timeline, link: Path, arrive: Callable[[float], None] | None
-    ) -> None:
-        self._bus, self._timeline, self._link, self._arrive = bus, timeline, link, arrive
+    def __init__(self, bus: EmulatedBus, timeline: Timeline, link: Path) -> None:
+        self._bus, self._timeline, self._link = bus, timeline, link
         self._master, self._slave = -1, -1
         self._waiting: list[tuple[float, int, Delivery]] = []  # a heap; the number keeps the order of equal moments
         self._numbers = count()
@@ -71,8 +68,8 @@ class TerminalPort:
         baud = _BAUD.get(termios.tcgetattr(self._slave)[5], 0)
         for delivery in self._bus.receive(data, self._timeline.now(), baud):
             heapq.heappush(self._waiting, (delivery.due, next(self._numbers), delivery))
-        if self._arrive and self._waiting:
-            self._arrive(max(due for due, _, _ in self._waiting))
+        if self._waiting:
+            self._timeline.pass_to(max(due for due, _, _ in self._waiting))
 
     def _hand_over(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._timeline.now():
