@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from robot_drivers.clock import Clock
 from robot_drivers.dynamixel import units
 from robot_drivers.dynamixel.models import XC430_W150, XM430_W350, XM540_W270
 from robot_drivers.dynamixel.registers import ServoModel
-from robot_drivers.emulator.joints import Joint
+from robot_drivers.emulator.backend import Backend
+from robot_drivers.emulator.joints import Joint, JointBackend
+from robot_drivers.emulator.robot import EmulatedRobot
 from robot_drivers.emulator.spec import BusSpec, ServoSpec
+from robot_drivers.emulator.uart import Timing
 
 JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
 FOLLOWERS = ("follower_left", "follower_right")
@@ -95,6 +99,27 @@ def aloha_joints(bus: str) -> tuple[Joint, ...]:
         low, high = limits[name]
         joints.append(Joint(f"{bus}/{name}", low, high, inertia, friction, weight, rest, start))
     return tuple(joints)
+
+
+def emulated_aloha(
+    *,
+    backend: Backend | None = None,
+    gravity: bool = True,
+    clock: Clock | None = None,
+    timing: Timing | None = None,
+    seed: int = 0,
+) -> EmulatedRobot:
+    """The whole robot, arms folded and torque off.
+
+    Args:
+        backend: physics of all joints; the built-in one if None.
+        gravity: whether arms of the built-in back end fall without torque.
+        clock, timing, seed: see `EmulatedRobot`.
+    """
+    buses = aloha_buses()
+    if backend is None:
+        backend = JointBackend([joint for bus in buses for joint in aloha_joints(bus.name)], gravity=gravity)
+    return EmulatedRobot(buses, [backend], clock=clock, timing=timing, seed=seed)
 
 
 def _servos(rows: tuple[_Row, ...], eeprom: Mapping[int, Mapping[str, int]]) -> tuple[ServoSpec, ...]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from robot_drivers.clock import Clock, SystemClock
 from robot_drivers.emulator.backend import Backend
 from robot_drivers.emulator.bus import EmulatedBus
-from robot_drivers.emulator.clock import Timeline
+from robot_drivers.emulator.clock import Timeline, VirtualClock
 from robot_drivers.emulator.log import EventLog
 from robot_drivers.emulator.port import EmulatedPort
 from robot_drivers.emulator.spec import BusSpec
@@ -75,6 +75,33 @@ class EmulatedRobot:
         with self.world.lock:
             self.world.advance(moment)
         return moment
+
+    def advance(self, seconds: float) -> None:
+        """Let `seconds` pass on a virtual clock.
+
+        Raises:
+            ValueError: the clock is a real one.
+        """
+        if not isinstance(self.clock, VirtualClock):
+            raise ValueError("advance: expected an emulation on a virtual clock; this one runs on real time, just wait")
+        self._timeline.pass_to(self._timeline.now() + seconds)
+        self.now()
+
+    def read(self, bus: str, id: int, register: str) -> int:
+        """What a servo has in a register now, without a packet.
+
+        Raises:
+            KeyError: no such bus, servo or register.
+        """
+        moment = self.now()
+        with self.world.lock:
+            servo = self.buses[bus].servo(id)
+            self.world.sense([servo], moment)
+            return servo.table[register]
+
+    def writes(self, bus: str, id: int) -> dict[str, int]:
+        """How often the host wrote each register of a servo; for EEPROM, its wear."""
+        return dict(self.buses[bus].servo(id).table.writes)
 
     def port(self, bus: str, *, baudrate: int = 1_000_000, timeout: float | None = 0.0) -> EmulatedPort:
         """Open a bus without a pseudo-terminal, with the interface of `serial.Serial`.

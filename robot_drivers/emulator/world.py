@@ -28,6 +28,7 @@ class World:
         log: where servos report.
 
     Attributes:
+        backends: as given.
         servos: bus name -> its servos.
         motors: arrays over all servos.
         lock: hold it while reading or changing anything here.
@@ -46,7 +47,7 @@ class World:
         self.lock = threading.RLock()
         self.before_step: list[Callable[[float], None]] = []
         self._log = log
-        self._backends = tuple(backends)
+        self.backends = tuple(backends)
         ends = np.cumsum([len(backend.joints) for backend in backends]).tolist()
         self._slices = [slice(end - len(backend.joints), end) for backend, end in zip(backends, ends, strict=True)]
         places = [(bus, spec) for bus in buses for spec in bus.servos]
@@ -89,7 +90,7 @@ class World:
             act(self.time)
         drive = self.motors.drive(STEP)
         parts = [
-            backend.step(STEP, drive.part(joints)) for backend, joints in zip(self._backends, self._slices, strict=True)
+            backend.step(STEP, drive.part(joints)) for backend, joints in zip(self.backends, self._slices, strict=True)
         ]
         self.motors.measure(STEP, parts[0] if len(parts) == 1 else _joined(parts))
         self._steps += 1
