@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Keyframes:
 
     def __init__(self, frames: Sequence[tuple[float, Mapping[str, float]]]) -> None:
         times = [time for time, _ in frames]
-        if any(later <= earlier for earlier, later in zip(times, times[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"keyframes: expected growing times, got {times}")
         joints = dict.fromkeys(name for _, pose in frames for name in pose)
         self._tracks = {

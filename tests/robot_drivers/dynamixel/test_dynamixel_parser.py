@@ -51,7 +51,6 @@ def test_a_cut_at_every_byte(first, second):
 
 @given(st.lists(st.tuples(NOISE, STATUSES), max_size=5))
 def test_noise_before_packets_is_reported_and_skipped(pieces):
-    # Noise that ends in the first byte of a header is the tail of nothing: a header starts at the last FF FF FD 00.
     found = parse(b"".join(noise + wire_of(status) for noise, status in pieces))
     assert statuses(found) == [status for _, status in pieces]
     dropped = b"".join(item.wire for item in found if isinstance(item, Damage))
