@@ -82,25 +82,22 @@ class JointBackend:
     def step(self, dt: float, drive: Drive) -> Motion:
         """Semi-implicit in stiffness and damping, so that a stiff servo on a light joint stays stable."""
         self._time += dt
-        error = drive.target - self._position
-        spring = drive.stiffness * error
-        saturated = np.abs(spring) > drive.limit
-        spring = np.clip(spring, -drive.limit, drive.limit)
-        stiffness = np.where(saturated, 0.0, drive.stiffness)
-        push = spring + drive.feed - self._weight * np.sin(self._position - self._rest)
+        spring = drive.stiffness * (drive.target - self._position)
+        stiffness = np.where(np.abs(spring) > drive.limit, 0.0, drive.stiffness)
+        push = np.clip(spring, -drive.limit, drive.limit) + drive.feed
+        push -= self._weight * np.sin(self._position - self._rest)
         resisted = self._inertia + dt * (drive.damping + self._friction) + dt * dt * stiffness
         velocity = (self._inertia * self._velocity + dt * push) / resisted
-        position = self._position + dt * velocity
-        torque = spring - dt * stiffness * velocity + drive.feed - drive.damping * velocity
-
-        position = np.clip(position, self._low, self._high)
+        position = np.clip(self._position + dt * velocity, self._low, self._high)
         velocity = (position - self._position) / dt
         for name, wanted in self._hand(self._time).items() if self._hand else ():
             joint = self._index(name)
             if drive.stiffness[joint] == 0 and drive.feed[joint] == 0:
                 step = np.clip(wanted - self._position[joint], -HAND_SPEED * dt, HAND_SPEED * dt)
                 position[joint], velocity[joint] = self._position[joint] + step, step / dt
-        self._position, self._velocity, self._torque = position, velocity, torque
+        self._position, self._velocity = position, velocity
+        spring = np.clip(drive.stiffness * (drive.target - position), -drive.limit, drive.limit)
+        self._torque = spring + drive.feed - drive.damping * velocity
         return self.motion()
 
     def _index(self, name: str) -> int:

@@ -28,16 +28,14 @@ class Host:
     """Sends packets and collects what comes back within `patience` [s]."""
 
     def __init__(self, robot: EmulatedRobot, bus: str = ARM, patience: float = 0.02) -> None:
-        self.robot = robot
+        self.robot, self.patience = robot, patience
         self.port: EmulatedPort = robot.port(bus, timeout=patience)
 
     def exchange(self, request: bytes) -> list[Frame | Damage]:
-        """What the host reads until nothing more comes."""
+        """What the host reads within its patience."""
         self.port.write(request)
-        parser, found = Parser(), []
-        while data := self.port.read(4096):
-            found += parser.feed(data)
-        return found + parser.flush()
+        parser = Parser()
+        return parser.feed(self.port.read(4096)) + parser.flush()
 
     def ask(self, request: bytes) -> list[Status]:
         """The intact statuses among it."""
