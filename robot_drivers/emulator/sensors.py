@@ -7,7 +7,8 @@ import struct
 import numpy as np
 
 from robot_drivers.dynamixel import units
-from robot_drivers.emulator.motors import RAD, Motors
+from robot_drivers.emulator.motors import Motors
+from robot_drivers.emulator.settings import RAD
 
 FIRST, END = 120, 147  # addresses
 IN_POSITION, ONGOING, FOLLOWING_ERROR = 0x01, 0x02, 0x08  # bits of `moving_status`

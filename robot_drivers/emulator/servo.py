@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from robot_drivers.dynamixel.errors import ALERT, hardware_errors
 from robot_drivers.emulator.log import Kind
 from robot_drivers.emulator.memory import GOALS, INSTRUCTION, TRIPPED, ControlTable, Refused
-from robot_drivers.emulator.motors import FOLLOWED, Motors
+from robot_drivers.emulator.motors import Motors
 from robot_drivers.emulator.sensors import FIRST
+from robot_drivers.emulator.settings import FOLLOWED
 from robot_drivers.emulator.spec import ServoSpec
 
 TORQUE_ON_BY_GOAL = 8  # bit of `drive_mode`
@@ -39,7 +41,6 @@ class Servo:
         self.table = ControlTable(spec.model, {"id": spec.id, **spec.eeprom})
         self._motors, self._report = motors, report
         self._registered: tuple[int, bytes] | None = None
-        self._asleep_until: float | None = None
         self._power_up()
 
     @property
@@ -50,7 +51,7 @@ class Servo:
     @property
     def asleep(self) -> bool:
         """Whether it is rebooting: deaf, mute and without torque."""
-        return self._asleep_until is not None
+        return math.isfinite(self._motors.wakes[self.index])
 
     @property
     def alert(self) -> int:
@@ -87,6 +88,7 @@ class Servo:
             self._motors.aim(self.index)
         if "bus_watchdog" in names:
             self._motors.tripped[self.index] = False
+            self._motors.changed()
 
     def reg_write(self, address: int, data: bytes) -> None:
         """Keep a write for `action`.
@@ -112,17 +114,16 @@ class Servo:
 
     def reboot(self, until: float, why: str) -> None:
         """Lose RAM and torque, and sleep until that moment [s]."""
-        self._asleep_until = until
+        self._motors.wakes[self.index] = until
         self._set_torque_off()
         self.table.set("hardware_error_status", 0)
         self._follow(("hardware_error_status",))
         self.report(Kind.REBOOT, why)
 
-    def wake_if_due(self, now: float) -> None:
-        """End a reboot whose time has come."""
-        if self._asleep_until is not None and now >= self._asleep_until:
-            self._asleep_until = None
-            self._power_up()
+    def wake(self) -> None:
+        """End a reboot."""
+        self._motors.wakes[self.index] = math.inf
+        self._power_up()
 
     def shut_down(self, bits: int) -> None:
         """Switch the motor off for these bits of `hardware_error_status`."""
@@ -134,8 +135,8 @@ class Servo:
     def trip(self) -> None:
         """The bus watchdog fires: stop where you are, keep torque, take no goals."""
         self.table.set("bus_watchdog", TRIPPED)
-        self._follow(("bus_watchdog",))
         self._motors.tripped[self.index] = True
+        self._follow(("bus_watchdog",))
         self._motors.hold(self.index)
         self.report(Kind.WATCHDOG, "tripped")
 
@@ -162,6 +163,9 @@ class Servo:
         self.table.reset_goals()
 
     def _follow(self, names: Iterable[str]) -> None:
+        """Let the motor know these registers."""
         for name in names:
             if name in self.spec.model.registers and name in self._motors.raw:
                 self._motors.raw[name][self.index] = self.table[name]
+                if name != "goal_position":
+                    self._motors.changed()

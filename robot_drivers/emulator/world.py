@@ -14,6 +14,7 @@ from robot_drivers.emulator.log import EventLog, Kind
 from robot_drivers.emulator.motors import Motors
 from robot_drivers.emulator.sensors import sensed
 from robot_drivers.emulator.servo import Report, Servo
+from robot_drivers.emulator.settings import Hardware
 from robot_drivers.emulator.spec import BusSpec
 
 STEP = 0.005  # [s]
@@ -51,12 +52,13 @@ class World:
         ends = np.cumsum([len(backend.joints) for backend in backends]).tolist()
         self._slices = [slice(end - len(backend.joints), end) for backend, end in zip(backends, ends, strict=True)]
         places = [(bus, spec) for bus in buses for spec in bus.servos]
-        self.motors = Motors(
+        hardware = Hardware(
             [spec for _, spec in places],
             np.array([joints.index(f"{bus.name}/{spec.joint}") for bus, spec in places]),
             np.array([buses.index(bus) for bus, _ in places]),
-            _joined([backend.motion() for backend in backends]).position,
+            len(joints),
         )
+        self.motors = Motors(hardware, _joined([backend.motion() for backend in backends]).position)
         self._all = [
             Servo(spec, index, self.motors, self._reporter(bus.name)) for index, (bus, spec) in enumerate(places)
         ]
@@ -101,8 +103,8 @@ class World:
         late = (limit > 0) & self.motors.on & (self.time - self.motors.heard > limit)
         for index in np.flatnonzero(late).tolist():
             self._all[index].trip()
-        for servo in self._all:
-            servo.wake_if_due(self.time)
+        for index in np.flatnonzero(self.motors.wakes <= self.time).tolist():
+            self._all[index].wake()
 
     def _reporter(self, bus: str) -> Report:
         def report(kind: Kind, id: int, detail: str) -> None:
