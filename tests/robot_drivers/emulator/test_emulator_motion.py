@@ -193,9 +193,9 @@ def test_current_heats_and_the_supply_sags():
     assert host.read(1, "present_input_voltage") == 120
     host.write(1, "torque_enable", 1)
     host.write(1, "goal_position", 2048 + 70)  # half of full voltage
-    settle(host, 60.0)
+    settle(host, 30.0)
     assert host.read(1, "present_current") == pytest.approx(0.5 * 4.4 / 0.00269, rel=0.02)
-    assert host.read(1, "present_temperature") == pytest.approx(25 + 125 * (1 - math.exp(-60 / 300)), abs=2)
+    assert host.read(1, "present_temperature") == pytest.approx(25 + 125 * (1 - math.exp(-30 / 300)), abs=1)
     assert host.read(1, "present_input_voltage") == 119
 
 
