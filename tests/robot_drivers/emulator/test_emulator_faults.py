@@ -206,8 +206,7 @@ def test_a_cable_pulled_while_the_host_reads(host):
     plan(host, FaultKind.UNPLUG, start=0.5)
     host.port.timeout = 1.0
     with pytest.raises(serial.SerialException, match="gone"):
-        while True:
-            host.port.read(1)
+        host.port.read(1)
 
 
 def test_a_suspended_host_finds_tripped_servos(host):
