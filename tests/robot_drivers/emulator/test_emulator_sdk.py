@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from pathlib import Path
 
@@ -94,11 +95,12 @@ def test_replies_full_of_headers_are_stuffed(port):
     assert (bytes(data), result, error) == (b"\xff\xff\xfd\x00\xff\xff\xfd\xfd", OK, 0)
 
 
-def test_sync_read(port):
+def test_sync_read(port, robot):
     group = group_read(port)
     assert group.txRxPacket() == OK
     assert all(group.isAvailable(id, 126, 21) for id in range(1, 10))
-    assert [group.getData(id, 132, 4) for id in (1, 2, 3)] == [2048, 942, 942]
+    for id in range(1, 10):
+        assert group.getData(id, 132, 4) == robot.read(ARM, id, "present_position")
     assert [group.getData(id, 146, 1) for id in range(1, 10)] == [25] * 9
 
 
@@ -175,7 +177,7 @@ def test_the_alert_bit_surfaces(port, robot):
 def test_a_missing_servo_ends_the_sdks_sync_read(port):
     group = group_read(port, 1, 2, 77, 4)
     assert group.txRxPacket() == COMM_RX_TIMEOUT
-    assert [group.isAvailable(id, 132, 4) for id in (1, 2, 4)] == [True, True, False]
+    assert not any(group.isAvailable(id, 132, 4) for id in (1, 2, 4))
 
 
 def test_faults_surface_as_the_sdks_codes(port, robot):
@@ -193,7 +195,7 @@ def test_unplugging_raises_and_the_link_leads_to_the_new_terminal(port, link, ro
     deadline = time.monotonic() + 5.0
     while link.is_symlink() and time.monotonic() < deadline:
         time.sleep(0.005)
-    with pytest.raises((serial.SerialException, OSError)):
+    with pytest.raises((serial.SerialException, OSError, termios.error)):
         SDK.ping(port, 1)
     assert SDK.ping(port, 1)[1] == COMM_PORT_BUSY  # the SDK never frees it
     with pytest.raises(serial.SerialException):
