@@ -22,6 +22,8 @@ HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy")
         "envs.libero.env",
         "envs.libero.recording",
         "envs.experts.policy",
+        "robot_drivers.dynamixel.parser",
+        "robot_drivers.emulator.__main__",
     ],
 )
 def test_import_is_light(module):

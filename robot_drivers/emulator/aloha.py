@@ -6,7 +6,7 @@ IDs, models, drive modes, limits and shadows: the vendor's vx300s and wx250s mot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel import units
@@ -103,7 +103,7 @@ def aloha_joints(bus: str) -> tuple[Joint, ...]:
 
 def emulated_aloha(
     *,
-    backend: Backend | None = None,
+    backends: Sequence[Backend] | None = None,
     gravity: bool = True,
     clock: Clock | None = None,
     timing: Timing | None = None,
@@ -112,14 +112,14 @@ def emulated_aloha(
     """The whole robot, arms folded and torque off.
 
     Args:
-        backend: physics of all joints; the built-in one if None.
-        gravity: whether arms of the built-in back end fall without torque.
+        backends: physics of all joints; the built-in one if None.
+        gravity: whether arms fall without torque in the built-in back end.
         clock, timing, seed: see `EmulatedRobot`.
     """
     buses = aloha_buses()
-    if backend is None:
-        backend = JointBackend([joint for bus in buses for joint in aloha_joints(bus.name)], gravity=gravity)
-    return EmulatedRobot(buses, [backend], clock=clock, timing=timing, seed=seed)
+    if backends is None:
+        backends = [JointBackend([joint for bus in buses for joint in aloha_joints(bus.name)], gravity=gravity)]
+    return EmulatedRobot(buses, backends, clock=clock, timing=timing, seed=seed)
 
 
 def _servos(rows: tuple[_Row, ...], eeprom: Mapping[int, Mapping[str, int]]) -> tuple[ServoSpec, ...]:

@@ -44,6 +44,7 @@ class ControlTable:
         self.writes: Counter[str] = Counter()
         self._bytes = bytearray(TABLE_END)
         self._starts = {register.address: register for register in model.registers.values()}
+        self._places = {r.name: (slice(r.address, r.end), r.signed) for r in model.registers.values()}
         for register in model.registers.values():
             self.set(register.name, eeprom.get(register.name, register.default))
         self.forget()
@@ -62,8 +63,8 @@ class ControlTable:
                 self.set(goal, 0 if self["operating_mode"] == driving_mode else self[_LIMIT_OF[goal]])
 
     def __getitem__(self, name: str) -> int:
-        register = self.model[name]
-        return register.decode(bytes(self._bytes[register.address : register.end]))
+        place, signed = self._places[name]
+        return int.from_bytes(self._bytes[place], "little", signed=signed)
 
     def set(self, name: str, value: int) -> None:
         """Change a register from inside the servo, without rules."""

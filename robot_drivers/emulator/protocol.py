@@ -150,23 +150,26 @@ class Dispatcher:
         return [_collided(replies)] if replies else []
 
 
-@dataclass(frozen=True)
 class _Call:
     """One request and who can hear it."""
 
-    id: int
-    params: bytes
-    awake: Sequence[Servo]
-    moment: float
+    def __init__(self, id: int, params: bytes, awake: Sequence[Servo], moment: float) -> None:
+        self.id, self.params, self.awake, self.moment = id, params, awake, moment
+        self._owners: dict[int, list[Servo]] = {}
+        self._shadows: dict[int, list[Servo]] = {}
+        for servo in awake:
+            own, secondary = servo.id, servo.table["secondary_id"]
+            self._owners.setdefault(own, []).append(servo)
+            if secondary < NO_SECONDARY and secondary != own:
+                self._shadows.setdefault(secondary, []).append(servo)
 
     def owners(self, id: int) -> list[Servo]:
-        return [servo for servo in self.awake if servo.id == id]
+        """Servos with this ID: one, unless two were given the same."""
+        return self._owners.get(id, [])
 
     def shadows(self, id: int) -> list[Servo]:
         """Servos with this secondary ID; a servo's own ID goes before."""
-        if id >= NO_SECONDARY:
-            return []
-        return [servo for servo in self.awake if servo.table["secondary_id"] == id and servo.id != id]
+        return self._shadows.get(id, [])
 
 
 def _attempt(servo: Servo, deed: Callable[[], None]) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import threading
 
 import pytest
 
@@ -73,6 +74,33 @@ def test_back_ends_must_cover_the_joints_exactly():
     with pytest.raises(ValueError, match="joints of the back ends: expected"):
         World(aloha_buses()[:1], robot.world.backends, robot.log)
     assert len(aloha_buses()[0].joints) == len(JOINTS)
+
+
+def test_arms_read_side_by_side_cost_the_time_of_one():
+    robot = emulated_aloha(clock=VirtualClock())
+    clock, request = robot.clock, packet.sync_read(range(1, 10), 126, 21)
+    together = threading.Barrier(len(robot.buses))
+    cycles: list[float] = []
+
+    def loop(name: str) -> None:
+        port = robot.port(name, timeout=0.01)
+        with clock.attending():
+            together.wait()
+            for tick in range(50):
+                start = clock.now()
+                port.write(request)
+                assert len(port.read(288)) == 288
+                cycles.append(clock.now() - start)
+                clock.sleep_until((tick + 1) * 0.02)
+
+    threads = [threading.Thread(target=loop, args=(name,)) for name in robot.buses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(cycles) == 200
+    assert max(cycles) < 0.0045
+    assert clock.now() == pytest.approx(1.0)
 
 
 def drive(seed: int) -> list:
