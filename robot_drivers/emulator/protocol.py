@@ -18,6 +18,7 @@ from robot_drivers.emulator.world import World
 
 BAUD_RATES = (9600, 57_600, 115_200, 1_000_000, 2_000_000, 3_000_000, 4_000_000)  # by `baud_rate`
 REBOOT = 0.3, 0.5  # [s] shortest and longest time without an answer
+LONGEST = 0xFFFF  # what the length of a packet can say
 NO_SECONDARY = 253  # secondary IDs from here on are none
 
 
@@ -90,7 +91,7 @@ class Dispatcher:
         return [_collided(replies) for replies in by_id.values()]
 
     def _read(self, call: _Call, blocks: Sequence[tuple[int, bytes]], *, fast: bool = False) -> list[Reply]:
-        """Read (address, length) of each ID; a missing servo leaves a gap, or cuts a fast reply short."""
+        """Read (address, length) of each ID; a servo that cannot leaves a gap, or cuts a fast reply short."""
         self._world.sense(call.awake, call.moment)
         replies: list[Reply] = []
         parts: list[tuple[int, int, bytes]] = []
@@ -100,14 +101,14 @@ class Dispatcher:
             owners = [servo for servo in call.owners(id) if servo.table["status_return_level"] > 0]
             read = [(servo, *_read_block(servo, block)) for servo in owners]
             if fast:
-                complete = len(read) == 1 and present == len(parts)
-                present += complete
-                parts.append((id, read[0][1] if read else 0, (read[0][2] if read else b"").ljust(length, b"\0")))
+                servo, error, data = read[0] if len(read) == 1 else (None, 0, b"")
+                present += servo is not None and not error and present == len(parts)
+                parts.append((id, servo.alert if servo else 0, data if data else bytes(length)))
             elif read:
                 replies.append(_collided([_status(servo, error, data) for servo, error, data in read]))
             elif len(blocks) > 1:
                 replies.append(Reply(id, b"", silence=packet.OVERHEAD + 1 + length))
-        if fast and present:
+        if fast and present and sum(len(data) + 4 for _, _, data in parts) < LONGEST:
             end = 8 + sum(len(data) + 4 for _, _, data in parts[:present])
             replies.append(Reply(BROADCAST, packet.fast_status(parts)[:end]))
         return replies

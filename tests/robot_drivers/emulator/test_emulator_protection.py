@@ -6,6 +6,7 @@ import pytest
 
 from robot_drivers.dynamixel import packet
 from robot_drivers.dynamixel.packet import Status
+from robot_drivers.dynamixel.parser import fast_statuses
 from robot_drivers.emulator.faults import Fault, FaultKind
 from robot_drivers.emulator.log import Kind
 from tests.robot_drivers.emulator.host import ARM, Host, one_arm
@@ -92,6 +93,8 @@ def test_overload_switches_the_motor_off_and_alerts_until_a_reboot(host):
     assert host.read(1, "hardware_error_status") == 0x20
     assert [host.read(1, name) for name in ("torque_enable", "present_current")] == [0, 0]
     assert all(s.alert == (s.id == 1) for s in host.ask(packet.sync_read(range(1, 10), 126, 21)))
+    [fast] = host.exchange(packet.sync_read([1, 2], 126, 21, fast=True))
+    assert [status.alert for status in fast_statuses(fast.wire, 21)] == [True, False]
     assert host.write(1, "led", 1) == Status(1, 0x80)
     assert host.write(1, "torque_enable", 1) == Status(1, 0x81)
     assert host.read(1, "torque_enable") == 0

@@ -3,12 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from robot_drivers.dynamixel import packet
 from robot_drivers.dynamixel.packet import BROADCAST, Instruction, Status
 from robot_drivers.dynamixel.parser import Frame, fast_statuses
 from robot_drivers.emulator.aloha import aloha_buses
 from robot_drivers.emulator.log import Kind
+from robot_drivers.emulator.robot import EmulatedRobot
 from robot_drivers.emulator.uart import Timing
 from tests.robot_drivers.emulator.host import ARM, REGISTERS, Host, one_arm
 
@@ -16,6 +19,11 @@ from tests.robot_drivers.emulator.host import ARM, REGISTERS, Host, one_arm
 @pytest.fixture
 def host() -> Host:
     return Host(one_arm())
+
+
+@pytest.fixture(scope="module")
+def shared() -> EmulatedRobot:
+    return one_arm()
 
 
 def test_ping_tells_model_and_firmware(host):
@@ -247,3 +255,16 @@ def test_the_stock_sdk_forgets_to_stuff_and_is_understood_unless_it_looks_like_a
     plain = bytes((Instruction.WRITE, 20, 0, 0xFF, 0xFF, 0xFD, 0xFF))  # homing offset -131,073
     assert host.ask(packet.frame(1, plain)) == [Status(1, 0)]
     assert host.read(1, "homing_offset") == -131_073
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from([1, 2, 9, 77, BROADCAST]),
+    st.one_of(st.sampled_from(Instruction), st.integers(0, 255)),
+    st.one_of(st.binary(max_size=40), st.lists(st.sampled_from([0, 1, 2, 4, 64, 116, 255]), max_size=300).map(bytes)),
+)
+def test_no_request_breaks_the_bus(shared, id, instruction, params):
+    host = Host(shared)
+    host.port.write(packet.frame(id, packet.stuff(bytes((instruction,)) + params)))
+    host.robot.advance(0.1)
+    assert host.port.in_waiting < 20_000
