@@ -25,6 +25,8 @@ HEAVY = ("torch", "transformers", "mujoco", "robosuite", "libero", "scipy", "dm_
         "envs.aloha.env",
         "envs.aloha.followers",
         "envs.experts.aloha.policy",
+        "robot_drivers.dynamixel.parser",
+        "robot_drivers.emulator.__main__",
     ],
 )
 def test_import_is_light(module):

@@ -1,0 +1,1 @@
+"""Hardware: the Dynamixel bus, the ALOHA robot, cameras, and an emulator that stands in for the servos."""

@@ -1,0 +1,1 @@
+"""Dynamixel protocol 2.0: registers as data, units, packets, errors."""

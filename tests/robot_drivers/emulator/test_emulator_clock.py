@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from robot_drivers.emulator.clock import Timeline, VirtualClock
+
+
+def test_sleeping_moves_the_time():
+    clock = VirtualClock()
+    clock.sleep_until(3.0)
+    assert clock.now() == 3.0
+    clock.sleep_until(1.0)
+    assert clock.now() == 3.0
+
+
+def test_time_stands_still_while_an_attending_thread_works():
+    clock = VirtualClock()
+    with clock.attending():
+        sleeper = threading.Thread(target=clock.sleep_until, args=(5.0,))
+        sleeper.start()
+        sleeper.join(0.05)
+        assert sleeper.is_alive()
+        assert clock.now() == 0.0
+    sleeper.join(1.0)
+    assert clock.now() == 5.0
+
+
+def test_threads_side_by_side_share_the_time_instead_of_adding_it_up():
+    clock = VirtualClock()
+    barrier = threading.Barrier(4)
+    seen: dict[int, list[float]] = {number: [] for number in range(4)}
+
+    def loop(number: int) -> None:
+        with clock.attending():
+            barrier.wait()
+            for tick in range(1, 101):
+                clock.sleep_until(tick * 0.02 + number * 0.001)
+                seen[number].append(clock.now())
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, times in seen.items():
+        assert times == [pytest.approx(tick * 0.02 + number * 0.001) for tick in range(1, 101)]
+    assert clock.now() == pytest.approx(2.003)
+
+
+def test_a_suspended_host_sees_no_time_pass_but_the_servos_do():
+    timeline = Timeline(VirtualClock())
+    timeline.sleep_until(1.0)
+    timeline.skip(5.0)
+    assert timeline.now() == 6.0
+    assert timeline.clock.now() == 1.0
+    timeline.sleep_until(7.0)
+    assert timeline.clock.now() == 2.0
