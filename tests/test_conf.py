@@ -48,3 +48,8 @@ def test_every_policy_is_a_policy(name):
 def test_every_environment_can_be_planned(name):
     plan = make_plan(OmegaConf.to_container(composed(f"env={name}"), resolve=True))
     assert len(plan.keys) == (1 if name.startswith("aloha") else 10)
+
+
+def test_what_an_official_checkpoint_leaves_out_can_be_said_when_fine_tuning():
+    config = composed("recipe=openvla_oft", "init_says.mask=causal", "init_says.embodiment=libero", primary="train")
+    assert dict(config.init_says) == {"embodiment": "libero", "cameras": None, "mask": "causal", "base": None}

@@ -313,3 +313,18 @@ def test_a_blind_policy_does_not_ask_for_images(tmp_path):
     policy = MiniPolicy(str(tmp_path))
     unseen = policy.infer(dataclasses.replace(seen, images={})).actions
     np.testing.assert_array_equal(unseen, policy.infer(seen).actions)
+
+
+@pytest.mark.parametrize(("balance", "share"), [(0.0, 0.1), (1.0, 0.5)])
+def test_a_suite_with_few_frames_can_be_drawn_as_often_as_the_others(balance, share):
+    frames = make_frames(40)
+    few = dataclasses.replace(
+        frames,
+        suite=np.repeat([0, 1], [4, 36]),
+        suites=("few", "many"),
+        state=np.repeat([[1.0], [0.0]], [4, 36], axis=0).astype(np.float32) * np.ones(8, np.float32),
+    )
+    statistics = make_statistics([few], 3)
+    samples = Samples([few], statistics, Normalization.BOUNDS, TINY.chunk, Augmentation(), 0, balance)
+    drawn = np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(8)])
+    assert np.mean(drawn > 0) == pytest.approx(share, abs=0.06)
