@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Reading, Step, TaskSpec
+from vla.types import ActionChunk, ActionSpec, Commander, Episode, FloatArray, Observation, Reading, Step, TaskSpec
 
 
 class SafetyStop(RuntimeError):
@@ -70,8 +70,15 @@ class PrivilegedPolicy(Policy, Protocol):
 
 
 class Inference(Protocol):
-    """Turns chunks into one action a tick."""
+    """Turns chunks into one action a tick.
 
+    Attributes:
+        commander: who decided in the last tick.
+        policy_calls: queries since the reset.
+        policy_s: [s] what they took.
+    """
+
+    commander: Commander
     policy_calls: int
     policy_s: float
 
@@ -145,6 +152,18 @@ class Teleoperator(Protocol):
 
     def disconnect(self) -> None:
         """Let go and close."""
+
+
+@runtime_checkable
+class SpecTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that must know the robot: a keyboard has no joints of its own."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Learn what an action means; called before `connect`.
+
+        Raises:
+            ValueError: it cannot command such a robot.
+        """
 
 
 class Benchmark(Protocol):

@@ -12,8 +12,8 @@ from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
 from vla.runtime.safety import LimitFilter
-from vla.runtime.shared_control import Commander, SharedControl
-from vla.types import ActionChunk, ActionSpec, Observation, Outcome, Reading
+from vla.runtime.shared_control import SharedControl
+from vla.types import ActionChunk, ActionSpec, Commander, Observation, Outcome, Reading
 
 HZ = 50.0
 SPEC = ActionSpec(

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from vla.protocols import Inference
-from vla.types import ActionSpec, FloatArray, Observation
+from vla.types import ActionSpec, Commander, FloatArray, Observation
 
 GRIPPER = -1  # index of the gripper in an action
 
@@ -41,6 +41,8 @@ class NoisyDemonstrator:
         strength: standard deviation of a push's translation, in action units; a third of it for rotation.
         slip_share: part of the pushes that also turn the gripper round.
     """
+
+    commander = Commander.POLICY
 
     def __init__(
         self,
@@ -120,6 +122,8 @@ class TakenOver:
         learner_ticks, expert_ticks: shortest and longest stretch.
         budget: ticks after which the learner acts no more.
     """
+
+    commander = Commander.POLICY
 
     def __init__(
         self,

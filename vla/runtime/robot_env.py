@@ -84,6 +84,11 @@ class RobotEnv(Env):
         """(S,) of the last reading."""
         return self._reading.state
 
+    def hold(self) -> None:
+        """The robot holds still at once; for the end of an episode, before anybody writes files."""
+        if self._connected:
+            self._robot.stop()
+
     def close(self) -> None:
         """Let go of the robot; a raised arm keeps its torque."""
         if self._connected:
