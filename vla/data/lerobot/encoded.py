@@ -12,7 +12,7 @@ import numpy as np
 
 from vla.data.episode import IMAGES, Column, EpisodeData
 from vla.data.lerobot import statistics, tables, video
-from vla.data.lerobot.layout import features_of, place
+from vla.data.lerobot.layout import features_of, place, video_feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,35 @@ class EncodedEpisode:
     @classmethod
     def of(cls, episode: EpisodeData) -> EncodedEpisode:
         """Encode videos and extras, compute the statistics."""
-        numeric = {name: column for name, column in episode.columns.items() if column.dtype.kind != "U"}
         return cls(
             episode=episode,
             features=features_of(episode),
             videos={IMAGES + camera: video.encode(frames, episode.fps) for camera, frames in episode.images.items()},
             extras=_npz(episode) if episode.extras else None,
             statistics={
-                **{name: statistics.of_column(column) for name, column in numeric.items()},
+                **_of_columns(episode),
                 **{IMAGES + camera: statistics.of_images(frames) for camera, frames in episode.images.items()},
+            },
+        )
+
+    @classmethod
+    def of_streams(cls, episode: EpisodeData, streams: Mapping[str, bytes]) -> EncodedEpisode:
+        """With cameras that were encoded while the episode ran.
+
+        Args:
+            episode: without images.
+            streams: camera -> raw stream of a `video.StreamEncoder`, as many frames as the episode has.
+        """
+        seen = {IMAGES + camera: video.key_frames(stream, statistics.IMAGE_SAMPLES) for camera, stream in streams.items()}
+        cameras = {name: video_feature(*frames.shape[1:3], episode.fps) for name, frames in seen.items()}
+        return cls(
+            episode=episode,
+            features=features_of(episode) | cameras,
+            videos={IMAGES + camera: video.mux(stream, episode.fps) for camera, stream in streams.items()},
+            extras=_npz(episode) if episode.extras else None,
+            statistics={
+                **_of_columns(episode),
+                **{name: statistics.of_images(frames) for name, frames in seen.items()},
             },
         )
 
@@ -77,6 +97,11 @@ class EncodedEpisode:
         for name, values in described.items():
             row |= {f"stats/{name}/{key}": value for key, value in values.items()}
         return tables.data_file({**self.episode.columns, **indices}), tables.episode_file(row)
+
+
+def _of_columns(episode: EpisodeData) -> dict[str, statistics.Statistics]:
+    numeric = {name: column for name, column in episode.columns.items() if column.dtype.kind != "U"}
+    return {name: statistics.of_column(column) for name, column in numeric.items()}
 
 
 def _npz(episode: EpisodeData) -> bytes:

@@ -92,7 +92,10 @@ class DatasetWriter:
             DatasetError: it differs from the dataset's other episodes, or the disk is full. Nothing of it is left
                 then, unless the message says that it was saved; all other episodes are safe.
         """
-        encoded = EncodedEpisode.of(episode)
+        return self.add_encoded(EncodedEpisode.of(episode))
+
+    def add_encoded(self, encoded: EncodedEpisode) -> int:
+        """`add` of an episode that is encoded already."""
         with locked(self.root / LOCK):
             info = self._caught_up()
             try:

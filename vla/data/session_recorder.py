@@ -1,0 +1,171 @@
+"""A subscriber that records a session tick by tick, on disk at once: who commanded, what was felt, what was said.
+
+`vla.data.recorder.Recorder` holds an episode in memory and decides at its end whether it is wanted: right for collecting
+many short ones. A session with a robot may be long, cannot be repeated, and may be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla.data.episode import ACTION, STATE
+from vla.data.lerobot.disk import Write
+from vla.data.lerobot.journal import Journal
+from vla.data.lerobot.recovery import finish_journals
+from vla.data.lerobot.writer import DatasetWriter
+from vla.types import Commander, Episode, FloatArray, Observation, Outcome, Step
+
+COMMANDERS = tuple(str(commander) for commander in Commander)
+CHANNEL = "observation."  # prefix of a reading's channel
+# Kept beside in float64: what was sent, what was seen before and after. A replay from these repeats a simulation exactly.
+SENT, BEFORE, AFTER = "replay.action", "replay.before", "replay.after"
+
+
+class SessionRecorder:
+    """Frame t is what was seen before action t, that action, and what happened in between.
+
+    Besides `observation.state` (T, S), `action` (T, A) and the cameras, an episode has `commander` (T,) (policy, nobody,
+    person), `instruction` (T,) text, `events` (T,) text (several are divided by a semicolon), `clipped` (T,),
+    `observation.time` (T,) [s] since the first reading, and a column for each channel of the readings, such as
+    `observation.effort` [A] and `observation.image_age.<camera>` [s].
+
+    When `on_step` returns, the frame is safe from a kill. Episodes of any outcome are kept.
+
+    Args:
+        root: folder of a dataset of such episodes.
+        hz: [1/s] control rate; whole.
+        robot_type: as the dataset names the robot.
+        state_names, action_names: one name an entry.
+        cameras: which to record; None: all.
+        metadata: JSON values for every episode.
+        write: how bytes get to a file descriptor; tests inject a disk that fills up.
+
+    Attributes:
+        recorded: indices of this session's episodes in the dataset.
+
+    Raises:
+        ValueError: a rate that is not whole.
+        vla.data.lerobot.errors.DatasetError: `root` is not a dataset, or a recording that was cut off is damaged.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        hz: float,
+        robot_type: str,
+        state_names: Sequence[str] = (),
+        action_names: Sequence[str] = (),
+        cameras: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        write: Write = os.write,
+    ) -> None:
+        if int(hz) != hz or hz < 1:
+            raise ValueError(f"recording: expected a whole control rate [1/s], got {hz:g}")
+        self.root, self.recorded = Path(root), list[int]()
+        self._fps, self._cameras, self._metadata = int(hz), cameras, dict(metadata or {})
+        self._names = {STATE: tuple(state_names), ACTION: tuple(action_names)}
+        self._write = write
+        self._writer = DatasetWriter(self.root, robot_type=robot_type, write=write)
+        self.mended = finish_journals(self._writer)
+        self._journal: Journal | None = None
+
+    def on_episode_start(self, observation: Observation) -> None:
+        """Begin a journal."""
+        self._instruction, self._commander = observation.instruction, Commander.POLICY
+        self._began, self._channels = observation.time, dict(observation.channels)
+        wanted = tuple(observation.images) if self._cameras is None else self._cameras
+        self._journal = Journal(
+            self.root,
+            instruction=observation.instruction,
+            fps=self._fps,
+            images={camera: observation.images[camera] for camera in wanted},
+            names={"commander": COMMANDERS, **{name: names for name, names in self._names.items() if names}},
+            metadata=self._metadata,
+            write=self._write,
+        )
+
+    def on_step(self, step: Step) -> None:
+        """Write the frame; take the pictures of the next one.
+
+        Raises:
+            ValueError: NaN or infinity in what was measured.
+            OSError: of the disk.
+        """
+        if self._journal is None:
+            raise RuntimeError("SessionRecorder.on_step: expected on_episode_start before")
+        seen = step.observation
+        columns: dict[str, Any] = {
+            STATE: seen.state,
+            ACTION: step.sent,
+            "commander": COMMANDERS.index(step.commander),
+            "instruction": seen.instruction,
+            "events": "; ".join(self._events(step)),
+            "clipped": bool(step.clipped),
+            CHANNEL + "time": float(seen.time - self._began),
+        }
+        for name, value in self._channels.items():
+            flat = np.asarray(value, dtype=np.float64).reshape(-1)
+            columns[CHANNEL + name] = float(flat[0]) if flat.size == 1 else flat
+        self._journal.append(columns, {SENT: step.sent, BEFORE: seen.state, AFTER: step.after.state})
+        self._journal.show(step.after.images)
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Make the journal an episode of the dataset. If that fails, the journal stays, and is tried again next time."""
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        try:
+            detail = str(episode.info.get("detail", ""))
+            journal.end(
+                {
+                    "task": episode.task,
+                    "trial": episode.trial,
+                    "outcome": str(episode.outcome),
+                    "success": episode.outcome == Outcome.SUCCESS,
+                    "detail": detail,
+                },
+                f"stop: {detail}" if episode.outcome == Outcome.STOPPED else "",
+            )
+        finally:
+            journal.close()
+        if journal.frames:
+            self.recorded += finish_journals(self._writer)
+        else:
+            shutil.rmtree(journal.folder)
+
+    def close(self) -> None:
+        """Bring the dataset's statistics up to date."""
+        self._writer.close()
+
+    def _events(self, step: Step) -> list[str]:
+        """What happened since the last frame; remembers what is needed to tell next time."""
+        seen, events = step.observation, list(step.observation.events)
+        if seen.instruction != self._instruction:
+            events.append(f"words: {seen.instruction}")
+            self._instruction = seen.instruction
+        before, self._commander = self._commander, step.commander
+        if before != step.commander:
+            if step.commander == Commander.PERSON:
+                events.append("take-over")
+            elif before == Commander.PERSON:
+                events.append("hand-back")
+            elif step.commander == Commander.NOBODY and step.index:
+                events.append("the person asks for control")
+        for name in self._channels:
+            if name in seen.channels:
+                self._channels[name] = seen.channels[name]
+            else:
+                events.append(f"no {name}, the last one is repeated")
+        return events
+
+
+def recorded_actions(extras: Mapping[str, Any], columns: Mapping[str, Any]) -> FloatArray:
+    """(T, A) what was sent, as exactly as the recording has it."""
+    return np.asarray(extras.get(SENT, columns[ACTION]), dtype=np.float64)
