@@ -201,7 +201,8 @@ def test_a_journal_that_became_an_episode_is_not_added_twice(tmp_path, monkeypat
     assert not any((tmp_path / JOURNALS).iterdir())
 
 
-def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path):
+@pytest.mark.parametrize("still_full", [True, False])
+def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path, still_full):
     disk = FillingDisk(30)
     recorder = recorder_at(tmp_path, write=disk)
     recorder.on_episode_start(seen(0))
@@ -210,9 +211,13 @@ def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path):
         for tick in range(100):
             recorder.on_step(step(tick))
             finished += 1
-    disk.left = 1  # still full
-    with pytest.raises(OSError, match="No space left"):
-        recorder.on_episode_end(Episode("task", "push", 0, Outcome.ERROR, finished, 0), None)
+    ending = Episode("task", "push", 0, Outcome.ERROR, finished, 0)
+    if still_full:
+        disk.left = 1
+        with pytest.raises(OSError, match="No space left"):
+            recorder.on_episode_end(ending, None)
+    else:
+        recorder.on_episode_end(ending, None)
     assert finished > 3
     assert read_dataset(tmp_path)[0].length == finished
 

@@ -43,11 +43,13 @@ class SessionRecorder:
         robot_type: as the dataset names the robot.
         state_names, action_names: one name an entry.
         cameras: which to record; None: all.
-        metadata: JSON values for every episode.
+        metadata: JSON values for every episode, from its first frame on.
         write: how bytes get to a file descriptor; tests inject a disk that fills up.
 
     Attributes:
         recorded: indices of this session's episodes in the dataset.
+        mended: indices of episodes of an earlier session that was killed.
+        metadata: of the coming episodes; may be changed between two.
 
     Raises:
         ValueError: a rate that is not whole.
@@ -69,7 +71,7 @@ class SessionRecorder:
         if int(hz) != hz or hz < 1:
             raise ValueError(f"recording: expected a whole control rate [1/s], got {hz:g}")
         self.root, self.recorded = Path(root), list[int]()
-        self._fps, self._cameras, self._metadata = int(hz), cameras, dict(metadata or {})
+        self._fps, self._cameras, self.metadata = int(hz), cameras, dict(metadata or {})
         self._names = {STATE: tuple(state_names), ACTION: tuple(action_names)}
         self._write = write
         self._writer = DatasetWriter(self.root, robot_type=robot_type, write=write)
@@ -87,7 +89,7 @@ class SessionRecorder:
             fps=self._fps,
             images={camera: observation.images[camera] for camera in wanted},
             names={"commander": COMMANDERS, **{name: names for name, names in self._names.items() if names}},
-            metadata=self._metadata,
+            metadata=self.metadata,
             write=self._write,
         )
 

@@ -88,8 +88,8 @@ class Journal:
             "metadata": {**metadata, "journal": name},
         }
         put(self.folder / HEAD, to_json(head), write)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        self._rows = os.open(self.folder / ROWS, flags, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._rows, self._size = os.open(self.folder / ROWS, flags, 0o644), 0
         self._streams = {camera: os.open(self.folder / f"{camera}.h264", flags, 0o644) for camera in images}
         self._ends = dict.fromkeys(images, 0)
         self._pool = ThreadPoolExecutor(1, "journal")
@@ -120,15 +120,14 @@ class Journal:
             "extras": {name: _plain(value) for name, value in extras.items()},
             "ends": self._ends,
         }
-        _write_all(self._write, self._rows, (json.dumps(row, allow_nan=False) + "\n").encode())
+        self._write_line(row)
         self.frames += 1
         if self.frames % self._fps == 0:
             self._pool.submit(self._sync)  # a kill loses nothing; a power cut loses at most a second
 
     def end(self, metadata: Mapping[str, Any], last_event: str = "") -> None:
         """The episode is over; `metadata` is added to that of the start, `last_event` to the events of the last row."""
-        line = json.dumps({"end": dict(metadata), "last_event": last_event}, allow_nan=False) + "\n"
-        _write_all(self._write, self._rows, line.encode())
+        self._write_line({"end": dict(metadata), "last_event": last_event})
 
     def close(self) -> None:
         """Stop writing; the journal can be made an episode now. Any number of times."""
@@ -138,6 +137,15 @@ class Journal:
         for descriptor in (self._rows, *self._streams.values(), self._held):
             os.close(descriptor)
         self._held = None
+
+    def _write_line(self, content: Mapping[str, Any]) -> None:
+        line = (json.dumps(content, allow_nan=False) + "\n").encode()
+        try:
+            _write_all(self._write, self._rows, line)
+        except OSError:
+            os.ftruncate(self._rows, self._size)  # a torn line may only be the last one
+            raise
+        self._size += len(line)
 
     def _encode(self, images: Mapping[str, Image]) -> None:
         ends = dict(self._ends)

@@ -1,0 +1,55 @@
+"""Typed lines become other words, or end the episode."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from vla.runtime.inbox import Inbox
+
+HELP = "Type other words for the robot, /done when the task is done, /stop to end the episode."
+
+
+def hear(line: str, inbox: Inbox) -> str:
+    """Take one line: words, `/done`, `/stop`, or an empty line, which is nothing.
+
+    Returns:
+        What to answer; empty if nothing need be said.
+    """
+    text = line.strip()
+    if text == "/done":
+        inbox.succeed()
+        return "done"
+    if text == "/stop":
+        inbox.stop("/stop was typed")
+        return "stopping"
+    if text.startswith("/"):
+        return f"{text}: no such command. {HELP}"
+    if text:
+        inbox.say(text)
+        return f"words: {text}"
+    return ""
+
+
+class WordsReader:
+    """Listens to lines in a thread of its own, until they end.
+
+    Args:
+        lines: an open text file such as standard input, or any iterable.
+        inbox: is told.
+        answer: is called with what to say back.
+    """
+
+    def __init__(self, lines: Iterable[str], inbox: Inbox, answer: object = None) -> None:
+        self._lines, self._inbox = lines, inbox
+        self._answer = answer if callable(answer) else lambda text: None
+        self.thread = threading.Thread(target=self._listen, name="words", daemon=True)  # may wait for a line for ever
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self.thread.start()
+
+    def _listen(self) -> None:
+        for line in self._lines:
+            if answer := hear(line, self._inbox):
+                self._answer(answer)
