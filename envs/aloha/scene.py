@@ -71,6 +71,12 @@ class AlohaScene:
         """(14,) joint positions [rad], grippers 0 closed to 1 open."""
         return to_state(self.data.qpos[:ROBOT_SIZE])
 
+    def velocity(self) -> FloatArray:
+        """(14,) joint speeds [rad/s], grippers [1/s] on the scale of `state`."""
+        speed = np.delete(self.data.qvel[:ROBOT_SIZE], (7, 15))
+        speed[[6, 13]] /= FINGER_OPEN - FINGER_CLOSED
+        return speed
+
     def commanded(self) -> FloatArray:
         """(14,) the last action, as far as it was in the range of `action_spec`."""
         return np.clip(to_state(self.data.ctrl), self.action_spec.low, self.action_spec.high)

@@ -17,6 +17,7 @@ from vla.evaluation.config import compose_config, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
+from vla.runtime.robot_env import RobotEnv
 from vla.runtime.safety import LimitFilter
 from vla.session.ending import Ending
 from vla.session.stage import Stage, robot_stage, simulation_stage
@@ -152,7 +153,9 @@ def _stage(
         stage = robot_stage(config["robot"], instruction, None, clock)
         # A gripper's state and its action may be on different scales (ALOHA); what it was told is what it is told again.
         start = np.where(stage.spec.gripper, action, state) if state.shape == action.shape else action
-        return robot_stage(config["robot"], instruction, start.tolist(), clock)
+        if isinstance(stage.env, RobotEnv) and start.shape == stage.spec.low.shape:
+            stage.env.home = start
+        return stage
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
     if wanted is not None and suite != wanted:
         raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Add env.suite={wanted} or the env of it.")
@@ -164,7 +167,7 @@ def _largest(what: str, differences: Sequence[FloatArray], names: Sequence[str])
     """One line: the largest difference, and where."""
     table = np.array(differences)
     if not table.size:
-        return f"largest difference of a {what}: nothing to compare"
+        return f"largest difference in the {what}: nothing to compare"
     step, entry = np.unravel_index(int(table.argmax()), table.shape)
     name = names[entry] if entry < len(names) else f"entry {entry}"
-    return f"largest difference of a {what}: {table[step, entry]:.6g} ({name}, step {step})"
+    return f"largest difference in the {what}: {table[step, entry]:.6g} ({name}, step {step})"

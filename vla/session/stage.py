@@ -62,7 +62,8 @@ def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[fl
     inbox = Inbox(instruction)
     env = RobotEnv(robot, inbox, home, max_steps=UNLIMITED, clock=clock)
     metadata = {"robot": node["_target_"], "hz": robot.action_spec.hz}
-    return Stage(env, inbox, False, UNLIMITED, tuple(robot.state_names), metadata, type(robot).__name__)
+    robot_type = type(robot).__name__.removesuffix("Robot").lower()
+    return Stage(env, inbox, False, UNLIMITED, tuple(robot.state_names), metadata, robot_type)
 
 
 def simulation_stage(
