@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from envs.aloha.predicates import SUCCESS, Contacts
-from envs.aloha.robot import ARMS, START, SUBSTEPS, TOOL, action_spec, to_controls, to_state
+from envs.aloha.robot import (
+    ARMS,
+    FINGER_CLOSED,
+    FINGER_OPEN,
+    START,
+    SUBSTEPS,
+    TOOL,
+    action_spec,
+    to_controls,
+    to_state,
+)
 from envs.aloha.suites import AlohaTask
 from vla.types import FloatArray
 

@@ -46,7 +46,7 @@ def test_layout_and_content(tmp_path, compress):
     assert path.name == "episode_0.hdf5"
     with h5py.File(path) as root:
         found = []
-        root.visititems(lambda name, item: isinstance(item, h5py.Dataset) and found.append(name))
+        root.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
         assert sorted(found) == sorted(
             ["action", *(f"observations/{name}" for name in ("qpos", "qvel", "effort")),
              *(f"observations/images/{name}" for name in CAMERAS.values()), *(["compress_len"] if compress else [])]
