@@ -70,17 +70,19 @@ class PrivilegedPolicy(Policy, Protocol):
 
 
 class Inference(Protocol):
-    """Turns chunks into one action a tick.
+    """Turns chunks into one action a tick."""
 
-    Attributes:
-        commander: who decided in the last tick.
-        policy_calls: queries since the reset.
-        policy_s: [s] what they took.
-    """
+    @property
+    def commander(self) -> Commander:
+        """Who decided in the last tick."""
 
-    commander: Commander
-    policy_calls: int
-    policy_s: float
+    @property
+    def policy_calls(self) -> int:
+        """Queries since the reset."""
+
+    @property
+    def policy_s(self) -> float:
+        """[s] what they took."""
 
     def reset(self, spec: ActionSpec) -> None:
         """Start a new episode on a robot that takes actions by `spec`: empty queue, counters at zero."""

@@ -70,9 +70,7 @@ def test_a_session_becomes_an_episode_with_everything_that_happened(tmp_path):
         "", "the person asks for control", "words: pull; take-over", "wrist: warm; hand-back",
         "no image_age.front, the last one is repeated; stop: Ctrl-C",
     ]  # fmt: skip
-    np.testing.assert_array_equal(
-        columns["action"], np.array([each.sent for each in steps], dtype=np.float32)
-    )
+    np.testing.assert_array_equal(columns["action"], np.array([each.sent for each in steps], dtype=np.float32))
     np.testing.assert_allclose(columns["observation.effort"][3], [0.3, 1, 2], atol=1e-6)
     np.testing.assert_allclose(columns["observation.image_age.front"], [0, 0.001, 0.002, 0.003, 0.003], atol=1e-7)
     np.testing.assert_allclose(columns["observation.time"], np.arange(5) / 20, atol=1e-6)

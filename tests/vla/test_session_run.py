@@ -121,7 +121,14 @@ def test_a_second_episode_without_home_lifts_the_stop_where_the_robot_stands(tmp
 
 def test_teleoperation_alone_holds_until_the_person_takes_over_and_after(tmp_path, robots):
     (row,), _, dataset = run(
-        tmp_path, "robot=fake", "policy=hold", "instruction=wave", "teleop=scripted", MOTION, "teleop.start=2", "max_s=0.2"
+        tmp_path,
+        "robot=fake",
+        "policy=hold",
+        "instruction=wave",
+        "teleop=scripted",
+        MOTION,
+        "teleop.start=2",
+        "max_s=0.2",
     )
     assert commanders(dataset[0]) == ["nobody"] * 2 + ["person"] * 3 + ["nobody"] * 5
     assert row["share"] == {"policy": 0.0, "nobody": 0.7, "person": 0.3}
@@ -131,7 +138,9 @@ def test_teleoperation_alone_holds_until_the_person_takes_over_and_after(tmp_pat
 
 
 def test_a_person_takes_over_from_a_policy_and_hands_back_without_a_jump(tmp_path, robots):
-    (row,), printed, dataset = run(tmp_path, *ROBOT, "teleop=scripted", MOTION, "teleop.start=3", "teleop.repeat=4", "max_s=0.4")
+    (row,), printed, dataset = run(
+        tmp_path, *ROBOT, "teleop=scripted", MOTION, "teleop.start=3", "teleop.repeat=4", "max_s=0.4"
+    )
     assert commanders(dataset[0])[:7] == ["policy"] * 3 + ["person"] * 3 + ["policy"]
     assert row["take_overs"] == 3
     assert row["share"]["person"] == pytest.approx(0.45)

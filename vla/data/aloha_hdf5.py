@@ -57,7 +57,9 @@ def export_aloha_hdf5(dataset: Dataset, folder: str | Path, *, compress: bool = 
     """
     names = [CAMERAS.get(camera, camera) for camera in dataset.cameras]
     if len(set(names)) != len(names):
-        raise DatasetError(f"{dataset.root}: the cameras {list(dataset.cameras)} would get the names {names}. Leave one out.")
+        raise DatasetError(
+            f"{dataset.root}: the cameras {list(dataset.cameras)} would get the names {names}. Leave one out."
+        )
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = []
     for row in dataset.episodes:

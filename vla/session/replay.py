@@ -108,7 +108,9 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
     """
     dataset = read_dataset(config["recording"], cameras=[])
     if not 0 <= config["episode"] < len(dataset):
-        raise RefusedError(f"episode: {dataset.root} has the episodes 0 to {len(dataset) - 1}, got {config['episode']}.")
+        raise RefusedError(
+            f"episode: {dataset.root} has the episodes 0 to {len(dataset) - 1}, got {config['episode']}."
+        )
     row = dataset.episodes[config["episode"]]
     columns, extras = dataset.columns(row.index), dataset.extras(row.index)
     actions = recorded_actions(extras, columns)
@@ -126,7 +128,12 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
     try:
         with Ending(stage.inbox) as ending:
             episode = run_episode(
-                stage.env, Playback(actions), LimitFilter(spec), [ending, comparison], trial=trial, max_steps=len(actions)
+                stage.env,
+                Playback(actions),
+                LimitFilter(spec),
+                [ending, comparison],
+                trial=trial,
+                max_steps=len(actions),
             )
     finally:
         stage.env.hold()
@@ -158,7 +165,9 @@ def _stage(
         return stage
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
     if wanted is not None and suite != wanted:
-        raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Add env.suite={wanted} or the env of it.")
+        raise RefusedError(
+            f"env.suite: recorded in {wanted!r}, got {suite!r}. Add env.suite={wanted} or the env of it."
+        )
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
     return simulation_stage(config["env"], task, instruction, config["pace"], clock)
 

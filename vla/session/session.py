@@ -136,9 +136,7 @@ class _Session:
         recorded = len(self._recorder.recorded) if self._recorder else 0
         limit = stage.max_steps if config["max_s"] is None else math.ceil(config["max_s"] * stage.spec.hz)
         try:
-            run_episode(
-                stage.env, self._control, LimitFilter(stage.spec), subscribers, trial=trial, max_steps=limit
-            )
+            run_episode(stage.env, self._control, LimitFilter(stage.spec), subscribers, trial=trial, max_steps=limit)
         except Exception as error:
             (self._folder / "traceback.txt").write_text(traceback.format_exc())
             raise EvaluationError(

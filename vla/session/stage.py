@@ -66,9 +66,7 @@ def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[fl
     return Stage(env, inbox, False, UNLIMITED, tuple(robot.state_names), metadata, robot_type)
 
 
-def simulation_stage(
-    node: dict[str, Any], task_id: int, instruction: str | None, pace: Any, clock: Clock
-) -> Stage:
+def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None, pace: Any, clock: Clock) -> Stage:
     """One task of a simulation.
 
     Raises:

@@ -81,7 +81,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(HEADER, *cells, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (HEADER, *cells)]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in (HEADER, *cells)
+    ]
     reasons = [f"episode {row['episode']}: {row['detail']}" for row in rows if row["detail"]]
     return "\n".join([*lines, *reasons])
 

@@ -54,8 +54,10 @@ class EncodedEpisode:
             episode: without images.
             streams: camera -> raw stream of a `video.StreamEncoder`, as many frames as the episode has.
         """
-        seen = {IMAGES + camera: video.key_frames(stream, statistics.IMAGE_SAMPLES) for camera, stream in streams.items()}
-        cameras = {name: video_feature(*frames.shape[1:3], episode.fps) for name, frames in seen.items()}
+        seen = {
+            IMAGES + camera: video.key_frames(stream, statistics.IMAGE_SAMPLES) for camera, stream in streams.items()
+        }
+        cameras = {name: video_feature(frames.shape[1], frames.shape[2], episode.fps) for name, frames in seen.items()}
         return cls(
             episode=episode,
             features=features_of(episode) | cameras,

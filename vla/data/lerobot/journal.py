@@ -71,7 +71,9 @@ class Journal:
     ) -> None:
         self.frames = 0
         self._write, self._fps = write, fps
-        self._encoders = {camera: StreamEncoder(*image.shape[:2], fps) for camera, image in images.items()}
+        self._encoders = {
+            camera: StreamEncoder(image.shape[0], image.shape[1], fps) for camera, image in images.items()
+        }
         name = uuid.uuid4().hex
         self.folder = root / JOURNALS / name
         make_folder(root)

@@ -61,7 +61,7 @@ def features_of(episode: EpisodeData) -> dict[str, dict[str, Any]]:
         if names and column.ndim == 1:
             features[name]["labels"] = names  # ours: what the values 0, 1, ... of a number mean
     for camera, frames in episode.images.items():
-        features[IMAGES + camera] = video_feature(*frames.shape[1:3], episode.fps)
+        features[IMAGES + camera] = video_feature(frames.shape[1], frames.shape[2], episode.fps)
     return features | INDEX_FEATURES
 
 
