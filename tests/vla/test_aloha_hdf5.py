@@ -82,6 +82,6 @@ def test_a_simulation_says_so_and_has_no_effort(tmp_path):
 
 
 def test_what_is_missing_is_said_and_nothing_is_left(tmp_path):
-    with pytest.raises(DatasetError, match="expected 'observation.velocity' of 14 numbers a frame, got none"):
+    with pytest.raises(DatasetError, match=r"expected 'observation.velocity' of 14 numbers a frame, got none"):
         export_aloha_hdf5(record(tmp_path / "set", ()), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -48,8 +48,13 @@ def recorder_at(root, **options):
 
 
 def test_a_session_becomes_an_episode_with_everything_that_happened(tmp_path):
-    steps = [step(0), step(1, Commander.NOBODY), step(2, Commander.PERSON, words="pull"),
-             step(3, words="pull", events=("wrist: warm",)), step(4, words="pull", channels={"effort": np.ones(3)})]  # fmt: skip
+    steps = [
+        step(0),
+        step(1, Commander.NOBODY),
+        step(2, Commander.PERSON, words="pull"),
+        step(3, words="pull", events=("wrist: warm",)),
+        step(4, words="pull", channels={"effort": np.ones(3)}),
+    ]
     recorder = recorder_at(tmp_path, metadata={"policy": "mini"})
     play(recorder, steps, Outcome.STOPPED, "Ctrl-C")
     recorder.close()
@@ -205,10 +210,15 @@ def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path, stil
     recorder = recorder_at(tmp_path, write=disk)
     recorder.on_episode_start(seen(0))
     finished = 0
-    with pytest.raises(OSError, match="No space left"):
+
+    def play_on():
+        nonlocal finished
         for tick in range(100):
             recorder.on_step(step(tick))
             finished += 1
+
+    with pytest.raises(OSError, match="No space left"):
+        play_on()
     ending = Episode("task", "push", 0, Outcome.ERROR, finished, 0)
     if still_full:
         disk.left = 1

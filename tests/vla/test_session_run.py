@@ -1,4 +1,4 @@
-"""scripts/rollout.py and scripts/replay.py: one loop for simulation and robots, people in it, and what is left on disk."""
+"""scripts/rollout.py and scripts/replay.py: one loop for simulation and robots, people in it, what is left on disk."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_typed_lines():
     hear("/stop", inbox)
     assert inbox.succeeded
     assert inbox.stop_reason == "/stop was typed"
-    reader = WordsReader(["turn"], inbox)
+    reader = WordsReader(["turn"], inbox, print)
     reader.start()
     reader.thread.join(10)
     assert inbox.instruction == "turn"
@@ -229,7 +229,7 @@ def test_typed_lines():
     ],
 )
 def test_bad_input_is_refused_before_anything_moves(tmp_path, robots, overrides, message):
-    with pytest.raises(RefusedError, match="(?s).*") as caught:
+    with pytest.raises(RefusedError, match=r".") as caught:
         run(tmp_path / "run", *overrides)
     assert message in str(caught.value)
     assert all(robot.log == [] for robot in robots)

@@ -41,8 +41,8 @@ def export_aloha_hdf5(dataset: Dataset, folder: str | Path, *, compress: bool = 
     """Write `<folder>/episode_<i>.hdf5` for each episode of a dataset.
 
     Episodes need 14 numbers of state and action, `observation.velocity` (T, 14), and every control step: what
-    `scripts/rollout.py` records of ALOHA, simulated, emulated or real. `observation.effort` (T, 14) [A] is written if it
-    was recorded. Cameras get ALOHA's names (`CAMERAS`); others keep their own.
+    `scripts/rollout.py` records of ALOHA, simulated, emulated or real. `observation.effort` (T, 14) [A] is written if
+    it was recorded. Cameras get ALOHA's names (`CAMERAS`); others keep their own.
 
     Args:
         dataset: recorded by a `vla.data.session_recorder.SessionRecorder`.
@@ -58,7 +58,7 @@ def export_aloha_hdf5(dataset: Dataset, folder: str | Path, *, compress: bool = 
     names = [CAMERAS.get(camera, camera) for camera in dataset.cameras]
     if len(set(names)) != len(names):
         raise DatasetError(
-            f"{dataset.root}: the cameras {list(dataset.cameras)} would get the names {names}. Leave one out."
+            f"{dataset.root}: cameras {list(dataset.cameras)} would get the names {names}. Leave one out."
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = []

@@ -1,7 +1,7 @@
 """A subscriber that records a session tick by tick, on disk at once: who commanded, what was felt, what was said.
 
-`vla.data.recorder.Recorder` holds an episode in memory and decides at its end whether it is wanted: right for collecting
-many short ones. A session with a robot may be long, cannot be repeated, and may be killed.
+`vla.data.recorder.Recorder` holds an episode in memory and decides at its end whether it is wanted: right for
+collecting many short ones. A session with a robot may be long, cannot be repeated, and may be killed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from vla.types import Commander, Episode, FloatArray, Observation, Outcome, Step
 
 COMMANDERS = tuple(str(commander) for commander in Commander)
 CHANNEL = "observation."  # prefix of a reading's channel
-# Kept beside in float64: what was sent, what was seen before and after. A replay from these repeats a simulation exactly.
+# Kept beside in float64: what was sent, seen before and seen after. A replay from these repeats a simulation exactly.
 SENT, BEFORE, AFTER = "replay.action", "replay.before", "replay.after"
 
 
 class SessionRecorder:
     """Frame t is what was seen before action t, that action, and what happened in between.
 
-    Besides `observation.state` (T, S), `action` (T, A) and the cameras, an episode has `commander` (T,) (policy, nobody,
-    person), `instruction` (T,) text, `events` (T,) text (several are divided by a semicolon), `clipped` (T,),
+    Besides `observation.state` (T, S), `action` (T, A) and the cameras, an episode has `commander` (T,) (policy,
+    nobody, person), `instruction` (T,) text, `events` (T,) text (several are divided by a semicolon), `clipped` (T,),
     `observation.time` (T,) [s] since the first reading, and a column for each channel of the readings, such as
     `observation.effort` [A] and `observation.image_age.<camera>` [s].
 
@@ -119,7 +119,7 @@ class SessionRecorder:
         self._journal.show(step.after.images)
 
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
-        """Make the journal an episode of the dataset. If that fails, the journal stays, and is tried again next time."""
+        """Make the journal an episode of the dataset. If that fails, the journal stays, to be tried again."""
         journal, self._journal = self._journal, None
         if journal is None:
             return

@@ -1,4 +1,4 @@
-"""The whole of `scripts/rollout.py`: a policy, a person or both command a simulation or a robot, and all is recorded."""
+"""The whole of `scripts/rollout.py`: a policy, a person or both command a simulation or a robot; all is recorded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,7 +29,8 @@ from vla.session.ending import Ending
 from vla.session.film import Film
 from vla.session.stage import Stage, robot_stage, simulation_stage
 from vla.session.tally import Tally, table
-from vla.session.words import HELP, WordsReader
+from vla.session.words import HELP, WordsReader, hear
+from vla.teleop.keyboard import Keyboard
 from vla.types import Episode, Observation, Step
 
 SESSION_KEYS = ("pace",)  # in the runtime config, but not for the executor's constructor
@@ -45,6 +46,9 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     except (EvaluationError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:  # asked twice: at once; the journal is finished when the dataset is opened next
+        sys.stderr.write("Interrupted.\n")
+        return InterruptedRunError.exit_code
     return 0
 
 
@@ -113,13 +117,29 @@ class _Session:
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
         self._recorder = self._make_recorder() if config["record"] else None
 
-    def connect(self) -> Any:
-        """Connect the person's device and listen to words; returns what lets go of it."""
-        self._teleoperator.connect()
-        if self._config["words"] == "stdin" or (self._config["words"] == "auto" and sys.stdin.isatty()):
-            self._stream.write(f"{HELP}\n")
-            WordsReader(sys.stdin, self._stage.inbox, lambda text: self._stream.write(f"{text}\n")).start()
-        return self._teleoperator.disconnect
+    def connect(self) -> Callable[[], None]:
+        """Connect the person's device and listen to words; returns what lets go of it.
+
+        Raises:
+            EvaluationError: the device cannot be opened.
+        """
+        words, inbox = self._config["words"], self._stage.inbox
+        keyboard = self._teleoperator if isinstance(self._teleoperator, Keyboard) else None
+        if keyboard:
+            keyboard.say, keyboard.on_line = self._say, lambda line: hear(line, inbox)
+        try:
+            self._teleoperator.connect()
+        except (RuntimeError, OSError) as error:
+            raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
+        if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
+            self._say(HELP)
+            WordsReader(sys.stdin, inbox, self._say).start()
+        disconnect: Callable[[], None] = self._teleoperator.disconnect
+        return disconnect
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
 
     def run(self, number: int, ending: Ending) -> None:
         """One episode, whatever becomes of it."""
@@ -140,8 +160,8 @@ class _Session:
         except Exception as error:
             (self._folder / "traceback.txt").write_text(traceback.format_exc())
             raise EvaluationError(
-                f"episode {number} broke off: {type(error).__name__}: {error}\nThe robot holds, and what was recorded is "
-                f"kept. More in {self._folder / 'traceback.txt'}."
+                f"episode {number} broke off: {type(error).__name__}: {error}\nThe robot holds, and what was recorded "
+                f"is kept. More in {self._folder / 'traceback.txt'}."
             ) from error
         finally:
             if tally.episode is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from vla.runtime.inbox import Inbox
 
@@ -40,9 +40,8 @@ class WordsReader:
         answer: is called with what to say back.
     """
 
-    def __init__(self, lines: Iterable[str], inbox: Inbox, answer: object = None) -> None:
-        self._lines, self._inbox = lines, inbox
-        self._answer = answer if callable(answer) else lambda text: None
+    def __init__(self, lines: Iterable[str], inbox: Inbox, answer: Callable[[str], object]) -> None:
+        self._lines, self._inbox, self._answer = lines, inbox, answer
         self.thread = threading.Thread(target=self._listen, name="words", daemon=True)  # may wait for a line for ever
 
     def start(self) -> None:

@@ -190,8 +190,8 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         streams[camera] = path.read_bytes()[:end]
         if len(streams[camera]) < end:
             raise DatasetError(
-                f"{path}: expected {end} bytes as in its rows, got {len(streams[camera])}. Restore it, or move {folder} "
-                "away to go on without it."
+                f"{path}: expected {end} bytes as in its rows, got {len(streams[camera])}. Restore it, or move "
+                f"{folder} away to go on without it."
             )
     episode = EpisodeData(
         instruction=head["instruction"],
