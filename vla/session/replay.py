@@ -158,7 +158,7 @@ def _stage(
 ) -> Stage:
     if config.get("robot"):
         stage = robot_stage(config["robot"], instruction, None, clock)
-        # A gripper's state and its action may be on different scales (ALOHA); what it was told is what it is told again.
+        # A gripper's state and its action may be on different scales (ALOHA); it is told what it was told.
         start = np.where(stage.spec.gripper, action, state) if state.shape == action.shape else action
         if isinstance(stage.env, RobotEnv) and start.shape == stage.spec.low.shape:
             stage.env.home = start
@@ -166,7 +166,7 @@ def _stage(
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
     if wanted is not None and suite != wanted:
         raise RefusedError(
-            f"env.suite: recorded in {wanted!r}, got {suite!r}. Add env.suite={wanted} or the env of it."
+            f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded."
         )
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
     return simulation_stage(config["env"], task, instruction, config["pace"], clock)
