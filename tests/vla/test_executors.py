@@ -301,6 +301,13 @@ def test_a_fade_bends_as_little_as_any_can(ticks):
     assert np.abs(np.diff(whole, 2)).max() == pytest.approx(1 / ((ticks + 2) ** 2 // 4))
 
 
+@pytest.mark.parametrize("latency", [0.0, 0.1, 0.2, 0.3])
+def test_plans_that_agree_are_not_distorted_even_past_the_old_ones_end(latency):
+    splice = Splice(Scripted(12), 6, fade=8, latency_s=latency)  # at the seam 6 to 0 actions of the old plan are left
+    actions, _ = run(splice, 80, spec=POSITIONS)
+    np.testing.assert_allclose(actions[60:, 0], 0.01 * np.arange(60, 80), atol=1e-6)  # the first chunk began late
+
+
 def test_splice_never_blends_the_gripper():
     class Toggling(Scripted):
         def infer(self, observation):

@@ -14,9 +14,9 @@ from vla.types import FloatArray
 class Splice(Asynchronous):
     """Asynchronous, but the elapsed part of the new chunk is dropped and the motion fades from old to new.
 
-    The old chunk runs until the new one arrives; then, for `fade` ticks, each action is a mean of both plans for
-    that tick. The new one's weight grows with the least possible jerk: evenly faster, then evenly slower. Where the old
-    plan has ended, what was sent last goes on. The gripper is never blended: half closed means nothing, so it follows
+    The old chunk runs until the new one arrives. What the plans differ by then fades out over `fade` ticks with the
+    least possible jerk: ever faster, then ever slower. Beyond the end of the old plan the last known difference fades
+    on, so plans that agree are not distorted. The gripper is never blended: half closed means nothing, so it follows
     the new chunk at once.
 
     Deltas need one thing more. An absolute position says where to be, whatever was done before; a delta does not, so
@@ -30,7 +30,7 @@ class Splice(Asynchronous):
     Args:
         policy: whom to ask.
         execute: see `Asynchronous`.
-        fade: ticks of the cross-fade; 0 switches hard.
+        fade: ticks until the new plan is followed; 0 switches hard.
         repay: ticks in which the motion of dropped deltas is made up for, at least twice the latency; 0 drops it. Not
             used for positions.
         latency_s: [s] see `Latency`.
@@ -41,7 +41,7 @@ class Splice(Asynchronous):
         self,
         policy: Policy,
         execute: int | None = None,
-        fade: int = 4,
+        fade: int = 5,
         repay: int = 8,
         latency_s: float | Literal["measured"] = 0.0,
         jitter_s: float = 0.0,
@@ -55,22 +55,27 @@ class Splice(Asynchronous):
     def _joined(self, chunk: FloatArray, rest: FloatArray) -> FloatArray:
         if self._last is None:  # the first motion of an episode: there is nothing to fade from
             return rest
-        joined = self._faded(self._last, rest)
+        joined = self._faded(chunk, rest)
         if self._spec.kind == "eef_delta":
             joined = self._repaid(joined, chunk)
         gripper = self._spec.gripper
         joined[:, gripper] = rest[:, gripper]
         return joined
 
-    def _faded(self, last: FloatArray, rest: FloatArray) -> FloatArray:
-        """(N, A) that begins near what goes on and ends as `rest` (N, A)."""
+    def _faded(self, chunk: FloatArray, rest: FloatArray) -> FloatArray:
+        """(N, A) that begins near the old plan and ends as `rest` (N, A), the part of `chunk` (K, A) still to come."""
         ticks = min(self._fade, len(rest))
-        old = list(self._queue)[:ticks]
-        old += [old[-1] if old else last] * (ticks - len(old))
+        if ticks == 0:
+            return rest.copy()
+        differences = [old - new for old, new in zip(self._queue, rest[:ticks], strict=False)]
+        if not differences:  # the old plan has ended: what was sent last goes on from the tick it was sent in
+            elapsed = len(chunk) - len(rest)
+            differences = [self._last - (chunk[elapsed - 1] if elapsed else rest[0])]
+        differences += [differences[-1]] * (ticks - len(differences))
         faded = rest.copy()
-        if ticks:
-            weight = fade_weights(ticks)[:, None]  # (ticks, 1)
-            faded[:ticks] = (1 - weight) * np.array(old) + weight * rest[:ticks]
+        faded[:ticks] += (1 - fade_weights(ticks))[:, None] * np.array(differences)  # (ticks, A)
+        # Past the old plan's end a difference is a guess: no more than the robot can do.
+        faded[:ticks] = np.clip(faded[:ticks], self._spec.low, self._spec.high)
         return faded
 
     def _repaid(self, joined: FloatArray, chunk: FloatArray) -> FloatArray:
