@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeEnv
 from vla.runtime.inference import Asynchronous, OpenLoop, RealTimeChunking, Splice, TemporalEnsembling
+from vla.runtime.inference.splice import fade_weights
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import ActionChunk, ActionSpec, Observation
@@ -277,15 +278,34 @@ def test_temporal_ensembling_takes_a_grippers_command_from_the_newest_plan():
 
 
 @pytest.mark.parametrize("spec", [DELTAS, POSITIONS])
-def test_splice_changes_plans_in_small_steps_and_ends_on_the_new_one(spec):
+def test_splice_bends_from_plan_to_plan_and_ends_on_the_new_one(spec):
     # 32 actions, so that one seam has faded before the next
     hard, _ = run(Asynchronous(Scripted(32, 0.1), 16, True, latency_s=0.1), 60, spec=spec)
     soft, _ = run(Splice(Scripted(32, 0.1), 16, latency_s=0.1), 60, spec=spec)
-    jump = np.abs(np.diff(hard[4:, 0])).max()
-    assert jump > 0.18
-    limit = 0.25 if spec is POSITIONS else 0.5  # repaying two ticks of disagreement adds some
-    assert np.abs(np.diff(soft[4:, 0])).max() < limit * jump
+    bend, step = (np.abs(np.diff(hard[4:, 0], order)).max() for order in (2, 1))
+    assert min(bend, step) > 0.18
+    limit = 0.15 if spec is POSITIONS else 0.25  # repaying two ticks of disagreement adds some
+    assert np.abs(np.diff(soft[4:, 0], 2)).max() < limit * bend
+    assert np.abs(np.diff(soft[4:, 0])).max() < 0.55 * step
     np.testing.assert_allclose(soft[48, 0], hard[48, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("ticks", range(1, 12))
+def test_a_fade_bends_as_little_as_any_can(ticks):
+    whole = np.concatenate([[0, 0], fade_weights(ticks), [1, 1]])  # before, in and after the fade
+    np.testing.assert_allclose(
+        fade_weights(ticks) + fade_weights(ticks)[::-1], 1.0
+    )  # on the average no later than a line
+    assert np.all(np.diff(whole) >= 0)
+    # Growing by one more each tick and then by one less covers (ticks + 2)^2 / 4 in whole numbers.
+    assert np.abs(np.diff(whole, 2)).max() == pytest.approx(1 / ((ticks + 2) ** 2 // 4))
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.1, 0.2, 0.3])
+def test_plans_that_agree_are_not_distorted_even_past_the_old_ones_end(latency):
+    splice = Splice(Scripted(12), 6, fade=8, latency_s=latency)  # at the seam 6 to 0 actions of the old plan are left
+    actions, _ = run(splice, 80, spec=POSITIONS)
+    np.testing.assert_allclose(actions[60:, 0], 0.01 * np.arange(60, 80), atol=1e-6)  # the first chunk began late
 
 
 def test_splice_never_blends_the_gripper():

@@ -18,7 +18,7 @@ from vla.models.mini.loss import LossWeights, Targets, heat_loss, losses
 from vla.models.mini.model import MiniInputs, MiniVLA, rotation_columns
 from vla.models.openvla_oft.weights import CheckpointError
 from vla.normalize import Normalization
-from vla.policies.mini import MiniPolicy
+from vla.policies.mini import MiniPolicy, choose_precision
 from vla.policies.words import SentenceEncoder
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.samples import Augmentation, Samples, make_statistics
@@ -187,12 +187,23 @@ def test_a_checkpoint_comes_back_and_acts(tmp_path):
     write_checkpoint(tmp_path, checkpoint())
     again = read_checkpoint(tmp_path)
     assert again.embodiment == EMBODIMENT
-    policy = MiniPolicy(str(tmp_path))
+    policy = MiniPolicy(str(tmp_path), precision="float32")
     chunk = policy.infer(observation())
     assert chunk.actions.shape == (8, 7)
     np.testing.assert_array_equal(chunk.actions, policy.infer(observation()).actions)
     batch = policy.infer_batch([observation(1, "open the drawer"), observation()])
     np.testing.assert_allclose(batch[1].actions, chunk.actions, atol=1e-5)
+
+
+def test_bfloat16_says_the_same_to_its_own_rounding(tmp_path):
+    torch.manual_seed(0)
+    write_checkpoint(tmp_path, checkpoint())
+    exact, rounded = (MiniPolicy(str(tmp_path), precision=name) for name in ("float32", "bfloat16"))
+    difference = exact.infer(observation()).actions - rounded.infer(observation()).actions
+    assert 0 < np.abs(difference).max() < 0.05
+    with pytest.raises(ValueError, match=r"policy\.precision: expected auto, float32 or bfloat16, got 'half'"):
+        MiniPolicy(str(tmp_path), precision="half")
+    assert choose_precision("auto", torch.device("cpu"), denoises=True) == torch.float32
 
 
 def test_folding_norms_changes_nothing():

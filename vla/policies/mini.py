@@ -25,13 +25,20 @@ class MiniPolicy:
         instruction: words to use instead of the observation's, for ablations: text, or None.
         device: torch device; None: a GPU if there is one.
         seed: of the noise of denoising heads.
+        precision: `float32`, `bfloat16` (in which it was trained), or `auto`: bfloat16 where the processor computes it.
 
     Raises:
         CheckpointError: the checkpoint is not found or contradictory.
+        ValueError: no such precision.
     """
 
     def __init__(
-        self, checkpoint: str, instruction: str | None = None, device: str | None = None, seed: int = 0
+        self,
+        checkpoint: str,
+        instruction: str | None = None,
+        device: str | None = None,
+        seed: int = 0,
+        precision: str = "auto",
     ) -> None:
         found = read_checkpoint(checkpoint)
         self.embodiment = found.embodiment
@@ -40,7 +47,9 @@ class MiniPolicy:
         self._state_scale = Normalizer.from_statistics(found.statistics["proprio"], kind)
         self._instruction, self._seed = instruction, seed
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._model = found.build().for_inference().to(self._device)
+        model = found.build().for_inference()
+        self._dtype = choose_precision(precision, self._device, model.action_head.denoises)
+        self._model = model.to(self._device, self._dtype)
         self._words = SentenceEncoder()
 
     def reset(self) -> None:
@@ -65,8 +74,8 @@ class MiniPolicy:
         words = self._words([self._words_of(observation) for observation in observations])  # (B, E)
         inputs = MiniInputs(
             torch.as_tensor(pixels, device=self._device),
-            torch.as_tensor(words, device=self._device),
-            torch.as_tensor(states, dtype=torch.float32, device=self._device),
+            torch.as_tensor(words, dtype=self._dtype, device=self._device),
+            torch.as_tensor(states, dtype=self._dtype, device=self._device),
         )
         noise = None
         if self._model.action_head.denoises:
@@ -97,3 +106,17 @@ class MiniPolicy:
                 )
             images.append(shrink(np.asarray(observation.images[camera]), size))
         return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def choose_precision(name: str, device: torch.device, denoises: bool = False) -> torch.dtype:
+    """`auto`, `float32` or `bfloat16` -> what to compute in. Denoising adds rounding up: there `auto` stays exact.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"policy.precision: expected auto, float32 or bfloat16, got {name!r}")
+    if name == "auto":
+        computed = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+        name = "bfloat16" if computed and not denoises else "float32"
+    return torch.float32 if name == "float32" else torch.bfloat16
