@@ -249,7 +249,7 @@ def test_a_replay_of_a_simulation_is_exact(tmp_path):
     stream = io.StringIO()
     config = config_of("replay", "env=fake", f"recording={tmp_path / 'recording'}")
     assert replay(config, stream) == 0.0
-    assert "largest difference in the state reached: 0 " in stream.getvalue()
+    assert "largest difference in the state reached: 0\n" in stream.getvalue()
     assert replay({**config, "trial": 3}, stream) > 0
 
 

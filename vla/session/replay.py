@@ -177,6 +177,8 @@ def _largest(what: str, differences: Sequence[FloatArray], names: Sequence[str])
     table = np.array(differences)
     if not table.size:
         return f"largest difference in the {what}: nothing to compare"
+    if not table.any():
+        return f"largest difference in the {what}: 0"
     step, entry = divmod(int(table.argmax()), table.shape[1])
     name = names[entry] if entry < len(names) else f"entry {entry}"
     return f"largest difference in the {what}: {table[step, entry]:.6g} ({name}, step {step})"
