@@ -15,6 +15,7 @@ from vla.data.session_recorder import SessionRecorder
 from vla.types import Episode, Observation, Outcome, Step
 
 LENGTH, HEIGHT, WIDTH = 7, 48, 64
+NAMES = tuple(f"joint_{number}" for number in range(14))
 CAMERAS = {"high": "cam_high", "left_wrist": "cam_left_wrist"}
 
 
@@ -29,7 +30,7 @@ def seen(tick, channels):
 
 
 def record(root, channels=("velocity", "effort"), **metadata):
-    recorder = SessionRecorder(root, hz=50, robot_type="aloha", metadata=metadata)
+    recorder = SessionRecorder(root, hz=50, robot_type="aloha", action_names=NAMES, metadata=metadata)
     recorder.on_episode_start(seen(0, channels))
     for tick in range(LENGTH):
         action = np.full(14, tick / 7)

@@ -112,7 +112,7 @@ def record_until_killed(connection, root, kill_at_byte=None):
             left -= len(content)
         return os.write(descriptor, content)
 
-    recorder = SessionRecorder(root, hz=20, robot_type="fake", write=write)
+    recorder = recorder_at(root, write=write)
     recorder.on_episode_start(seen(0))
     for tick in range(10_000):
         recorder.on_step(step(tick % LENGTH))
@@ -184,6 +184,17 @@ def test_killed_at_any_byte_of_the_first_steps(tmp_path, processes):
     assert max(found) > 1
 
 
+def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays_readable(tmp_path):
+    play(recorder_at(tmp_path), [step(0)])
+    other = recorder_at(tmp_path, cameras=["front"])
+    with pytest.raises(DatasetError, match="feature 'observation.images.wrist' differs"):
+        other.on_episode_start(seen(0))
+    other.on_episode_end(Episode("task", "push", 0, Outcome.ERROR, 0, 0), None)
+    with pytest.raises(ValueError, match="there are .*'wrist'.*, got .*'top'"):
+        recorder_at(tmp_path / "new", cameras=["top"]).on_episode_start(seen(0))
+    assert len(read_dataset(tmp_path)) == 1
+
+
 def test_a_recording_that_is_running_is_left_alone(tmp_path):
     recorder = recorder_at(tmp_path)
     recorder.on_episode_start(seen(0))
@@ -232,7 +243,7 @@ def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path, stil
 
 def test_what_cannot_be_recorded_is_said(tmp_path):
     with pytest.raises(ValueError, match="whole control rate"):
-        SessionRecorder(tmp_path / "a", hz=12.5, robot_type="fake")
+        SessionRecorder(tmp_path / "a", hz=12.5, robot_type="fake", action_names=())
     recorder = recorder_at(tmp_path / "b")
     recorder.on_episode_start(seen(0))
     with pytest.raises(ValueError, match="JSON compliant"):

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from vla.data.episode import ACTION, STATE
+from vla.data.episode import ACTION, STATE, EpisodeData
 from vla.data.lerobot.disk import Write
-from vla.data.lerobot.journal import Journal
+from vla.data.lerobot.journal import Journal, to_column
 from vla.data.lerobot.recovery import finish_journals
 from vla.data.lerobot.writer import DatasetWriter
 from vla.types import Commander, Episode, FloatArray, Observation, Outcome, Step
@@ -41,7 +41,8 @@ class SessionRecorder:
         root: folder of a dataset of such episodes.
         hz: [1/s] control rate; whole.
         robot_type: as the dataset names the robot.
-        state_names, action_names: one name an entry.
+        action_names: one name an entry of an action.
+        state_names: one name an entry of a state; empty if unknown.
         cameras: which to record; None: all.
         metadata: JSON values for every episode, from its first frame on.
         write: how bytes get to a file descriptor; tests inject a disk that fills up.
@@ -62,8 +63,8 @@ class SessionRecorder:
         *,
         hz: float,
         robot_type: str,
+        action_names: Sequence[str],
         state_names: Sequence[str] = (),
-        action_names: Sequence[str] = (),
         cameras: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         write: Write = os.write,
@@ -73,22 +74,35 @@ class SessionRecorder:
         self.root, self.recorded = Path(root), list[int]()
         self._fps, self._cameras, self.metadata = int(hz), cameras, dict(metadata or {})
         self._names = {STATE: tuple(state_names), ACTION: tuple(action_names)}
-        self._write = write
+        self._write, self._width = write, len(action_names)
         self._writer = DatasetWriter(self.root, robot_type=robot_type, write=write)
         self.mended = finish_journals(self._writer)
         self._journal: Journal | None = None
 
     def on_episode_start(self, observation: Observation) -> None:
-        """Begin a journal."""
+        """Begin a journal.
+
+        Raises:
+            ValueError: an unknown camera, or a picture with odd sides.
+            vla.data.lerobot.errors.DatasetError: the dataset has other episodes: other cameras, names or rate.
+        """
         self._instruction, self._commander = observation.instruction, Commander.POLICY
         self._began, self._channels = observation.time, dict(observation.channels)
         wanted = tuple(observation.images) if self._cameras is None else self._cameras
+        if unknown := [camera for camera in wanted if camera not in observation.images]:
+            raise ValueError(f"cameras: there are {list(observation.images)}, got {unknown}")
+        images = {camera: np.array(observation.images[camera]) for camera in wanted}
+        names = {"commander": COMMANDERS, **{name: names for name, names in self._names.items() if names}}
+        still = Step(0, observation, np.zeros(self._width), np.zeros(self._width), False, False, observation)
+        columns = {name: to_column([value]) for name, value in self._columns(still, []).items()}
+        frames = {camera: image[None] for camera, image in images.items()}
+        self._writer.check(EpisodeData(observation.instruction, self._fps, frames, columns, names))
         self._journal = Journal(
             self.root,
             instruction=observation.instruction,
             fps=self._fps,
-            images={camera: observation.images[camera] for camera in wanted},
-            names={"commander": COMMANDERS, **{name: names for name, names in self._names.items() if names}},
+            images=images,
+            names=names,
             metadata=self.metadata,
             write=self._write,
         )
@@ -102,20 +116,9 @@ class SessionRecorder:
         """
         if self._journal is None:
             raise RuntimeError("SessionRecorder.on_step: expected on_episode_start before")
-        seen = step.observation
-        columns: dict[str, Any] = {
-            STATE: seen.state,
-            ACTION: step.sent,
-            "commander": COMMANDERS.index(step.commander),
-            "instruction": seen.instruction,
-            "events": "; ".join(self._events(step)),
-            "clipped": bool(step.clipped),
-            CHANNEL + "time": float(seen.time - self._began),
-        }
-        for name, value in self._channels.items():
-            flat = np.asarray(value, dtype=np.float64).reshape(-1)
-            columns[CHANNEL + name] = float(flat[0]) if flat.size == 1 else flat
-        self._journal.append(columns, {SENT: step.sent, BEFORE: seen.state, AFTER: step.after.state})
+        columns = self._columns(step, self._events(step))
+        beside = {SENT: step.sent, BEFORE: step.observation.state, AFTER: step.after.state}
+        self._journal.append(columns, beside)
         self._journal.show(step.after.images)
 
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
@@ -145,6 +148,23 @@ class SessionRecorder:
     def close(self) -> None:
         """Bring the dataset's statistics up to date."""
         self._writer.close()
+
+    def _columns(self, step: Step, events: Sequence[str]) -> dict[str, Any]:
+        """The numbers and texts of a frame."""
+        seen = step.observation
+        columns: dict[str, Any] = {
+            STATE: seen.state,
+            ACTION: step.sent,
+            "commander": COMMANDERS.index(step.commander),
+            "instruction": seen.instruction,
+            "events": "; ".join(events),
+            "clipped": bool(step.clipped),
+            CHANNEL + "time": float(seen.time - self._began),
+        }
+        for name, value in self._channels.items():
+            flat = np.asarray(value, dtype=np.float64).reshape(-1)
+            columns[CHANNEL + name] = float(flat[0]) if flat.size == 1 else flat
+        return columns
 
     def _events(self, step: Step) -> list[str]:
         """What happened since the last frame; remembers what is needed to tell next time."""

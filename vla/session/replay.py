@@ -165,9 +165,7 @@ def _stage(
         return stage
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
     if wanted is not None and suite != wanted:
-        raise RefusedError(
-            f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded."
-        )
+        raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded.")
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
     return simulation_stage(config["env"], task, instruction, config["pace"], clock)
 

@@ -170,6 +170,7 @@ class _Session:
                 fresh = self._recorder.recorded[recorded:] if self._recorder else []
                 row["recording"] = fresh[-1] if fresh else None
                 self.rows.append(row)
+                self._say(f"episode {number}: {row['outcome']} after {row['steps']} steps")
                 with (self._folder / "episodes.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
 

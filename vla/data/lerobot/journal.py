@@ -197,7 +197,7 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         instruction=head["instruction"],
         fps=head["fps"],
         images={},
-        columns={name: _column([row["columns"][name] for row in rows]) for name in rows[0]["columns"]},
+        columns={name: to_column([row["columns"][name] for row in rows]) for name in rows[0]["columns"]},
         names=head["names"],
         metadata={**metadata, "steps": len(rows)},
         extras={name: np.array([row["extras"][name] for row in rows]) for name in rows[0]["extras"]},
@@ -209,7 +209,7 @@ def _add_event(columns: dict[str, Any], event: str) -> None:
     columns["events"] = "; ".join(filter(None, (columns.get("events"), event)))
 
 
-def _column(values: list[Any]) -> Column:
+def to_column(values: Sequence[Any]) -> Column:
     """Floats as float32, as datasets keep them; whole numbers, truth values and text as they are."""
     column = np.array(values)
     return column.astype(np.float32) if column.dtype.kind == "f" else column

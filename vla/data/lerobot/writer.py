@@ -25,6 +25,7 @@ from vla.data.lerobot.layout import (
     INFO,
     LOCK,
     TASKS,
+    features_of,
     files_of,
     new_info,
     place,
@@ -100,10 +101,21 @@ class DatasetWriter:
             info = self._caught_up()
             try:
                 info = info or self._create(encoded)
-                self._check_same(encoded, info)
+                self._check_same(encoded.features, encoded.episode.fps, info)
                 return self._commit(encoded, info)
             except OSError as error:
                 raise self._cannot_write(error) from error
+
+    def check(self, episode: EpisodeData) -> None:
+        """Whether such an episode could be added; one frame is enough to tell.
+
+        Raises:
+            DatasetError: it differs from the dataset's other episodes.
+        """
+        with locked(self.root / LOCK):
+            info = self._caught_up()
+            if info:
+                self._check_same(features_of(episode), episode.fps, info)
 
     def close(self) -> None:
         """Bring meta/stats.json up to date: exact statistics over all frames.
@@ -200,14 +212,14 @@ class DatasetWriter:
         except OSError as error:
             raise self._cannot_write(error) from error
 
-    def _check_same(self, encoded: EncodedEpisode, info: dict[str, Any]) -> None:
-        if encoded.episode.fps != info["fps"]:
+    def _check_same(self, features: Mapping[str, Any], fps: int, info: dict[str, Any]) -> None:
+        if fps != info["fps"]:
             raise DatasetError(
                 f"{self.root}: expected {info['fps']} frames a second, as in its other episodes, got "
-                f"{encoded.episode.fps}. Write to another folder."
+                f"{fps}. Write to another folder."
             )
-        for name in sorted(encoded.features.keys() | info["features"].keys()):
-            here, there = encoded.features.get(name), info["features"].get(name)
+        for name in sorted(features.keys() | info["features"].keys()):
+            here, there = features.get(name), info["features"].get(name)
             if here != there:
                 raise DatasetError(
                     f"{self.root}: feature {name!r} differs from the dataset's other episodes: expected {there}, got "
