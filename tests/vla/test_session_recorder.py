@@ -187,10 +187,10 @@ def test_killed_at_any_byte_of_the_first_steps(tmp_path, processes):
 def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays_readable(tmp_path):
     play(recorder_at(tmp_path), [step(0)])
     other = recorder_at(tmp_path, cameras=["front"])
-    with pytest.raises(DatasetError, match="feature 'observation.images.wrist' differs"):
+    with pytest.raises(DatasetError, match=r"feature 'observation.images.wrist' differs"):
         other.on_episode_start(seen(0))
     other.on_episode_end(Episode("task", "push", 0, Outcome.ERROR, 0, 0), None)
-    with pytest.raises(ValueError, match="there are .*'wrist'.*, got .*'top'"):
+    with pytest.raises(ValueError, match=r"there are .*'wrist'.*, got .*'top'"):
         recorder_at(tmp_path / "new", cameras=["top"]).on_episode_start(seen(0))
     assert len(read_dataset(tmp_path)) == 1
 

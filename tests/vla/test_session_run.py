@@ -198,6 +198,12 @@ def test_words_may_change_while_it_runs(tmp_path, monkeypatch):
     assert "words: go left" in printed
 
 
+def test_words_of_a_pipe_are_not_lost_in_the_reset(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("go left\n"))
+    _, _, dataset = run(tmp_path, *ROBOT, "max_s=5", "words=stdin", "film=false")
+    assert dataset[0].columns["instruction"][-1] == "go left"
+
+
 def test_typed_lines():
     inbox = Inbox("wave")
     assert [hear(line, inbox) for line in ("\n", "go left \n")] == ["", "words: go left"]

@@ -99,6 +99,7 @@ class _Session:
     ) -> None:
         self._config, self._stage, self._folder, self._stream, self._clock = config, stage, folder, stream, clock
         self.rows: list[dict[str, Any]] = []
+        self._listeners: list[Subscriber] = []
         self._teleoperator = build(config["teleop"], "teleop")
         if isinstance(self._teleoperator, SpecTeleoperator):
             try:
@@ -133,7 +134,7 @@ class _Session:
             raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
         if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
             self._say(HELP)
-            WordsReader(sys.stdin, inbox, self._say).start()
+            self._listeners.append(WordsReader(sys.stdin, inbox, self._say))
         disconnect: Callable[[], None] = self._teleoperator.disconnect
         return disconnect
 
@@ -148,7 +149,7 @@ class _Session:
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
         film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
-        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), ending, tally, self._control]
+        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), ending, tally, self._control, *self._listeners]
         subscribers += [film] if film else []
         if self._recorder:
             self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from vla.runtime.inbox import Inbox
+from vla.types import Episode, Observation, Step
 
 HELP = "Type other words for the robot, /done when the task is done, /stop to end the episode."
 
@@ -34,6 +35,8 @@ def hear(line: str, inbox: Inbox) -> str:
 class WordsReader:
     """Listens to lines in a thread of its own, until they end.
 
+    As a subscriber of the loop it begins with the first episode: a reset forgets what was said before it.
+
     Args:
         lines: an open text file such as standard input, or any iterable.
         inbox: is told.
@@ -45,8 +48,19 @@ class WordsReader:
         self.thread = threading.Thread(target=self._listen, name="words", daemon=True)  # may wait for a line for ever
 
     def start(self) -> None:
+        """Begin to listen; again: nothing."""
+        if self.thread.ident is None:
+            self.thread.start()
+
+    def on_episode_start(self, observation: Observation) -> None:
         """Begin to listen."""
-        self.thread.start()
+        self.start()
+
+    def on_step(self, step: Step) -> None:
+        """Nothing to note."""
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Nothing to note."""
 
     def _listen(self) -> None:
         for line in self._lines:
