@@ -47,6 +47,16 @@ def test_actions_are_absolute_joint_positions_in_radians(env):
     np.testing.assert_allclose(observation["state"][grippers], wanted[grippers], atol=0.02)  # fingers creep
 
 
+def test_velocities_are_those_of_the_state(env):
+    observation, info = env.reset(options={"trial": 0})
+    np.testing.assert_array_equal(info["channels"]["velocity"], np.zeros(14))
+    before, after, travelled = observation["state"], observation["state"], np.zeros(14)
+    for _ in range(60):
+        observation, *_, info = env.step(before + np.array([0.3, 0.2, -0.2, 0.2, 0.2, 0.2, 0.4] * 2))
+        after, travelled = observation["state"], travelled + info["channels"]["velocity"] / 50
+    np.testing.assert_allclose(travelled, after - before, atol=0.03)
+
+
 def test_limits_are_those_of_the_joints_and_servos(env):
     spec = env.action_spec
     assert spec.kind == "joint_position"

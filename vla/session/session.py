@@ -110,6 +110,12 @@ class _Session:
             if not stage.simulated:
                 raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
             policy.bind(stage.env.unwrapped)
+        trained = getattr(getattr(policy, "embodiment", None), "hz", stage.spec.hz)
+        if trained != stage.spec.hz:
+            text = f"policy: its chunks are for {trained:g} actions a second, this one takes {stage.spec.hz:g}"
+            if not stage.simulated:
+                raise RefusedError(f"{text}; set the robot's rate, or choose another policy.")
+            self._say(text)
         runtime = {key: value for key, value in config["runtime"].items() if key not in SESSION_KEYS}
         # Doing nothing means something else to each robot; an executor of zeros would not know.
         inference = None if isinstance(policy, HoldPolicy) else build(runtime, "runtime")(policy)

@@ -76,11 +76,6 @@ class Journal:
         }
         name = uuid.uuid4().hex
         self.folder = root / JOURNALS / name
-        make_folder(root)
-        with locked(root / LOCK):  # else somebody might think that its recorder is dead already
-            make_folder(self.folder)
-            self._held: int | None = os.open(self.folder / HELD, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._held, fcntl.LOCK_EX)
         head = {
             "id": name,
             "instruction": instruction,
@@ -89,7 +84,12 @@ class Journal:
             "names": {key: list(value) for key, value in names.items()},
             "metadata": {**metadata, "journal": name},
         }
-        put(self.folder / HEAD, to_json(head), write)
+        make_folder(root)
+        with locked(root / LOCK):  # else somebody might think that its recorder is dead already, and clear away
+            make_folder(self.folder)
+            self._held: int | None = os.open(self.folder / HELD, os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(self._held, fcntl.LOCK_EX)
+            put(self.folder / HEAD, to_json(head), write)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._rows, self._size = os.open(self.folder / ROWS, flags, 0o644), 0
         self._streams = {camera: os.open(self.folder / f"{camera}.h264", flags, 0o644) for camera in images}
