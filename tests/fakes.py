@@ -224,14 +224,20 @@ class FakeRobot:
     state_names = ROBOT_SPEC.names
     cameras = ("front",)
 
-    def __init__(self, refuse_at: int | None = None, sag: float = 0.0) -> None:
+    def __init__(self, refuse_at: int | None = None, sag: float = 0.0, trouble: str = "") -> None:
+        self._trouble = trouble
         self.state, self.log, self.sent, self.stopped = np.zeros(3), [""] * 0, [np.zeros(3)] * 0, False
         self._refuse_at, self._sag, self._time = refuse_at, sag, 50.0
 
     def connect(self) -> None:
         self.log.append("connect")
+        if self._trouble == "unplugged":
+            raise RuntimeError("follower_left: no such port")
 
     def go_to(self, state: FloatArray) -> None:
+        if self._trouble == "interrupted":
+            os.kill(os.getpid(), signal.SIGINT)
+            raise SafetyStop("go_to: stopped on the way")
         self.log.append(f"go_to {np.round(state, 3).tolist()}")
         self.state, self.stopped = np.array(state, dtype=np.float64), False
 

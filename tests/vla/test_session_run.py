@@ -164,13 +164,27 @@ def test_ctrl_c_ends_the_episode_politely(tmp_path, robots):
     clock = Clock({5: lambda: os.kill(os.getpid(), signal.SIGINT)})
     with pytest.raises(InterruptedRunError, match="Ctrl-C"):
         run(tmp_path, *ROBOT, "episodes=3", clock=clock)
-    assert robots[0].log == ["connect", "stop", "stop", "disconnect"]
+    assert robots[0].log == ["connect", "stop", "stop", "stop", "disconnect"]  # at once, in the loop, in the end
     episode = read_dataset(tmp_path / "recording")[0]
     assert episode.length == 5
     assert episode.columns["events"][-1] == "stop: Ctrl-C"
     assert (episode.metadata["outcome"], episode.metadata["detail"]) == ("STOPPED", "Ctrl-C")
     (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert (row["outcome"], row["steps"]) == ("STOPPED", 5)
+
+
+def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
+    with pytest.raises(InterruptedRunError, match="Ctrl-C"):
+        run(tmp_path, *ROBOT, "robot.trouble=interrupted", "home=[0.1,0,0.5]")
+    assert robots[0].log == ["connect", "stop", "stop", "disconnect"]
+    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert (row["outcome"], row["steps"], row["recording"]) == ("STOPPED", 0, None)
+
+
+def test_a_robot_that_cannot_be_connected_is_said(tmp_path, robots):
+    with pytest.raises(EvaluationError, match="RuntimeError: follower_left: no such port"):
+        run(tmp_path, *ROBOT, "robot.trouble=unplugged")
+    assert robots[0].log == ["connect"]
 
 
 @pytest.mark.parametrize(

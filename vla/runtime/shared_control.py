@@ -26,6 +26,7 @@ class SharedControl:
     def __init__(self, inference: Inference | None, teleoperator: Teleoperator) -> None:
         self._inference, self._teleoperator = inference, teleoperator
         self._without_person = Commander.NOBODY if inference is None else Commander.POLICY
+        self._calls, self._seconds = 0, 0.0  # before the policy last began anew
         self.commander, self.handovers = self._without_person, 0
 
     def reset(self, spec: ActionSpec) -> None:
@@ -34,7 +35,7 @@ class SharedControl:
         if self._inference is not None:
             self._inference.reset(spec)
         self._last: FloatArray | None = None
-        self._calls, self._seconds = 0, 0.0  # before the policy last began anew
+        self._calls, self._seconds = 0, 0.0
         self.commander, self.handovers = self._without_person, 0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 from vla.runtime.inbox import Inbox
@@ -14,13 +15,14 @@ class Ending:
 
     Args:
         inbox: of the session.
+        hold: makes the robot hold at once, also on its way home; may be called at any moment.
 
     Attributes:
         reason: name of the signal; empty while there was none.
     """
 
-    def __init__(self, inbox: Inbox) -> None:
-        self.reason, self._inbox = "", inbox
+    def __init__(self, inbox: Inbox, hold: Callable[[], None]) -> None:
+        self.reason, self._inbox, self._hold = "", inbox, hold
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Ending:
@@ -48,3 +50,4 @@ class Ending:
             raise KeyboardInterrupt
         self.reason = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         self._inbox.stop(self.reason)
+        self._hold()

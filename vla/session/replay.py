@@ -126,7 +126,7 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
     comparison = Comparison(actions, after)
     trial = row.metadata.get("trial", row.metadata.get("seed", 0)) if config["trial"] is None else config["trial"]
     try:
-        with Ending(stage.inbox) as ending:
+        with Ending(stage.inbox, stage.env.hold) as ending:
             episode = run_episode(
                 stage.env,
                 Playback(actions),

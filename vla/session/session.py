@@ -80,7 +80,7 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
         session = _Session(config, stage, policy, folder, stream, clock)
         stack.callback(session.close)
         stack.callback(session.connect())
-        ending = stack.enter_context(Ending(stage.inbox))
+        ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
         try:
             for number in range(config["episodes"]):
                 session.run(number, ending)
