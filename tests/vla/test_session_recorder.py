@@ -241,6 +241,22 @@ def test_a_full_disk_ends_the_episode_and_keeps_what_was_recorded(tmp_path, stil
     assert read_dataset(tmp_path)[0].length == finished
 
 
+@pytest.mark.parametrize("last", range(2, 7))
+def test_a_disk_that_fills_up_while_an_episode_is_finished_loses_nothing(tmp_path, last):
+    disk = FillingDisk(1000)
+    recorder = recorder_at(tmp_path, write=disk)
+    recorder.on_episode_start(seen(0))
+    recorder.on_step(step(0))
+    recorder.on_step(step(1))
+    disk.left = last  # the journal's last line, info.json, instructions, extras, table, row
+    with pytest.raises(DatasetError, match=r"the disk is full|No space left"):
+        recorder.on_episode_end(Episode("task", "push", 0, Outcome.SUCCESS, 2, 0), None)
+    dataset = read_dataset(tmp_path)
+    assert [row.length for row in dataset.episodes] == [2]
+    assert dataset.episodes[0].metadata["success"]
+    assert dataset.verify() == 2
+
+
 def test_what_cannot_be_recorded_is_said(tmp_path):
     with pytest.raises(ValueError, match="whole control rate"):
         SessionRecorder(tmp_path / "a", hz=12.5, robot_type="fake", action_names=())

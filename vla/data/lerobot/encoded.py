@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,14 @@ class EncodedEpisode:
 
     Attributes:
         features: what info.json must say.
-        videos: camera's feature name -> mp4 file.
+        videos: camera's feature name -> content of an mp4 file, or a file on the dataset's disk that is moved.
         extras: an npz file, or None.
         statistics: feature name -> statistics.
     """
 
     episode: EpisodeData
     features: dict[str, dict[str, Any]]
-    videos: Mapping[str, bytes]
+    videos: Mapping[str, bytes | Path]
     extras: bytes | None
     statistics: Mapping[str, statistics.Statistics]
 
@@ -47,21 +48,25 @@ class EncodedEpisode:
         )
 
     @classmethod
-    def of_streams(cls, episode: EpisodeData, streams: Mapping[str, bytes]) -> EncodedEpisode:
-        """With cameras that were encoded while the episode ran.
+    def of_streams(cls, episode: EpisodeData, streams: Mapping[str, Path]) -> EncodedEpisode:
+        """With cameras that were encoded while the episode ran. The mp4 files lie beside the streams at first.
 
         Args:
             episode: without images.
             streams: camera -> raw stream of a `video.StreamEncoder`, as many frames as the episode has.
         """
+        evenly = np.linspace(0, episode.length - 1, statistics.IMAGE_SAMPLES).astype(int)
+        sampled = {int(number) // 2 * 2 for number in evenly}
+        videos = {IMAGES + camera: path.with_suffix(".mp4") for camera, path in streams.items()}
         seen = {
-            IMAGES + camera: video.key_frames(stream, statistics.IMAGE_SAMPLES) for camera, stream in streams.items()
+            IMAGES + camera: video.mux(path, episode.fps, videos[IMAGES + camera], sampled)
+            for camera, path in streams.items()
         }
         cameras = {name: video_feature(frames.shape[1], frames.shape[2], episode.fps) for name, frames in seen.items()}
         return cls(
             episode=episode,
             features=features_of(episode) | cameras,
-            videos={IMAGES + camera: video.mux(stream, episode.fps) for camera, stream in streams.items()},
+            videos=videos,
             extras=_npz(episode) if episode.extras else None,
             statistics={
                 **_of_columns(episode),

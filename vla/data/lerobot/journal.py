@@ -163,7 +163,7 @@ class Journal:
 
 
 def read_journal(folder: Path) -> EncodedEpisode | None:
-    """What a journal holds, ready for the dataset; None if it has no whole row.
+    """What a journal holds, ready for the dataset; None if it has no whole row. Nobody else may hold it.
 
     Raises:
         DatasetError: it is damaged elsewhere than at its end.
@@ -187,12 +187,13 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
     streams = {}
     for camera in head["cameras"]:
         path, end = folder / f"{camera}.h264", rows[-1]["ends"][camera]
-        streams[camera] = path.read_bytes()[:end]
-        if len(streams[camera]) < end:
+        if (size := path.stat().st_size) < end:
             raise DatasetError(
-                f"{path}: expected {end} bytes as in its rows, got {len(streams[camera])}. Restore it, or move "
+                f"{path}: expected {end} bytes as in its rows, got {size}. Restore it, or move "
                 f"{folder} away to go on without it."
             )
+        os.truncate(path, end)  # the picture of a row that was not written any more
+        streams[camera] = path
     episode = EpisodeData(
         instruction=head["instruction"],
         fps=head["fps"],

@@ -8,6 +8,7 @@ Most of the error is the halved colour resolution of yuv420p (1.4 alone).
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,30 +75,32 @@ class StreamEncoder:
         return b"".join(bytes(packet) for packet in self._codec.encode(picture))
 
 
-def mux(stream: bytes, fps: int) -> bytes:
-    """The raw stream of a `StreamEncoder` -> the mp4 file that `encode` would have made; nothing is encoded again."""
-    buffer = io.BytesIO()
-    with av.open(io.BytesIO(stream), format="h264") as source, av.open(buffer, "w", format="mp4") as target:
+def mux(stream: Path, fps: int, target: Path, sampled: Collection[int]) -> Image:
+    """The raw stream of a `StreamEncoder` -> the mp4 file that `encode` would have made; nothing is encoded again.
+
+    Both are files: a long recording does not fit into memory.
+
+    Args:
+        stream: whole frames only.
+        fps: [1/s].
+        target: the mp4.
+        sampled: numbers of frames to return; even ones, which are key frames.
+
+    Returns:
+        (N, H, W, 3) those frames.
+    """
+    frames: list[av.VideoFrame] = []
+    with av.open(str(stream), format="h264") as source, av.open(str(target), "w", format="mp4") as container:
         read = source.streams.video[0]
-        written = target.add_stream_from_template(read)
+        written = container.add_stream_from_template(read)
         for number, packet in enumerate(packet for packet in source.demux(read) if packet.size):
+            if number in sampled:
+                codec = av.CodecContext.create("h264", "r")
+                frames += [*codec.decode(packet), *codec.decode(None)]
             packet.stream = written
             packet.pts = packet.dts = number
             packet.duration, packet.time_base = 1, Fraction(1, fps)
-            target.mux(packet)
-    return buffer.getvalue()
-
-
-def key_frames(stream: bytes, most: int) -> Image:
-    """(N, H, W, 3) at most so many of a raw stream's key frames, evenly spread, for statistics."""
-    with av.open(io.BytesIO(stream), format="h264") as source:
-        read = source.streams.video[0]
-        packets = [packet for packet in source.demux(read) if packet.size and packet.is_keyframe]
-        chosen = np.unique(np.linspace(0, len(packets) - 1, most).round().astype(int))
-        frames = []
-        for index in chosen:
-            codec = av.CodecContext.create("h264", "r")
-            frames += [*codec.decode(packets[index]), *codec.decode(None)]
+            container.mux(packet)
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from vla.data.episode import EpisodeData
 from vla.data.lerobot import tables
-from vla.data.lerobot.disk import TEMPORARY, Write, locked, make_folder, put
+from vla.data.lerobot.disk import TEMPORARY, Write, adopt, locked, make_folder, put
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import (
@@ -140,7 +140,10 @@ class DatasetWriter:
             task, tasks = self._task(encoded.episode.instruction)
             data, row = encoded.files(number, start, task)
             for camera, content in encoded.videos.items():
-                put(paths[camera], content, self._write)
+                if isinstance(content, Path):
+                    adopt(paths[camera], content)
+                else:
+                    put(paths[camera], content, self._write)
             if encoded.extras is not None:
                 put(paths["extras"], encoded.extras, self._write)
             put(paths["data"], data, self._write)
