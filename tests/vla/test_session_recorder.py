@@ -248,6 +248,7 @@ def test_a_disk_that_fills_up_while_an_episode_is_finished_loses_nothing(tmp_pat
     recorder.on_episode_start(seen(0))
     recorder.on_step(step(0))
     recorder.on_step(step(1))
+    recorder._journal._shown.result()  # the pictures of a step that never comes
     disk.left = last  # the journal's last line, info.json, instructions, extras, table, row
     with pytest.raises(DatasetError, match=r"the disk is full|No space left"):
         recorder.on_episode_end(Episode("task", "push", 0, Outcome.SUCCESS, 2, 0), None)
