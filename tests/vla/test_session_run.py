@@ -12,12 +12,17 @@ import av
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeRobot
+from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot, SteadyPolicy
 from vla.data.lerobot.reader import read_dataset
+from vla.data.lerobot.writer import DatasetWriter
+from vla.data.recorder import Recorder
 from vla.evaluation.config import compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.protocols import SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
+from vla.runtime.inference import OpenLoop
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
 from vla.session.replay import replay
 from vla.session.session import main, run_session
 from vla.session.words import WordsReader, hear
@@ -312,6 +317,21 @@ def test_a_replay_that_does_not_fit_is_refused(tmp_path, overrides, message):
     with pytest.raises(RefusedError) as caught:
         replay(config_of("replay", f"recording={tmp_path / 'recording'}", *overrides), io.StringIO())
     assert message in str(caught.value)
+
+
+def test_a_replay_of_a_dataset_that_somebody_collected(tmp_path):
+    def collect(root, stride):
+        env = FakeEnv("fake_suite", 1)
+        metadata = {"suite": "fake_suite", "task_id": 1}
+        recorder = Recorder(DatasetWriter(root).add, hz=20.0, stride=stride, metadata=metadata)
+        run_episode(env, OpenLoop(SteadyPolicy()), LimitFilter(env.action_spec), [recorder], trial=2, max_steps=40)
+
+    stream = io.StringIO()
+    collect(tmp_path / "every", 1)
+    assert replay(config_of("replay", "env=fake", f"recording={tmp_path / 'every'}"), stream) < 1e-6  # of float32
+    collect(tmp_path / "second", 2)
+    with pytest.raises(RefusedError, match=r"expected every control step \(20 a second\), got 10"):
+        replay(config_of("replay", "env=fake", f"recording={tmp_path / 'second'}"), stream)
 
 
 def test_teleoperators_keep_their_promises():

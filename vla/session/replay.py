@@ -118,11 +118,11 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
     after = np.asarray(extras.get(AFTER, columns[STATE][1:]), dtype=np.float64)
     stage = _stage(config, row.metadata, row.tasks[0], before[0], actions[0], clock or SystemClock())
     spec = stage.spec
-    if spec.low.shape != actions.shape[1:]:
+    try:
+        _check_fits(spec, actions, dataset.fps)
+    except RefusedError:
         stage.env.close()
-        raise RefusedError(
-            f"recording: its actions have {actions.shape[1]} numbers, expected {len(spec.names)}: {spec.names}."
-        )
+        raise
     comparison = Comparison(actions, after)
     trial = row.metadata.get("trial", row.metadata.get("seed", 0)) if config["trial"] is None else config["trial"]
     try:
@@ -168,6 +168,18 @@ def _stage(
         raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded.")
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
     return simulation_stage(config["env"], task, instruction, config["pace"], clock)
+
+
+def _check_fits(spec: ActionSpec, actions: FloatArray, fps: int) -> None:
+    if spec.low.shape != actions.shape[1:]:
+        raise RefusedError(
+            f"recording: its actions have {actions.shape[1]} numbers, expected {len(spec.names)}: {spec.names}."
+        )
+    if fps != spec.hz:
+        raise RefusedError(
+            f"recording: expected every control step ({spec.hz:g} a second), got {fps} frames a second. The actions "
+            "between two frames are not there; record with scripts/rollout.py, or at the robot's present rate."
+        )
 
 
 def _largest(what: str, differences: Sequence[FloatArray], names: Sequence[str]) -> str:
