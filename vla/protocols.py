@@ -168,6 +168,14 @@ class SpecTeleoperator(Teleoperator, Protocol):
         """
 
 
+@runtime_checkable
+class ReleasableTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that cannot tell by itself when the person has had enough: hands on leader arms press no key."""
+
+    def hand_back(self) -> None:
+        """The person lets go; from now on they want no control until they ask again."""
+
+
 class Benchmark(Protocol):
     """The list of tasks of a suite; reading it builds no environment."""
 

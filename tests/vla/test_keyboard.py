@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import ROBOT_SPEC
-from vla.protocols import SpecTeleoperator
+from vla.protocols import ReleasableTeleoperator, SpecTeleoperator
 from vla.runtime.shared_control import SharedControl
 from vla.teleop.keyboard import MOTION_KEYS, Keyboard
 from vla.types import ActionSpec, Commander, Observation
@@ -76,6 +76,18 @@ def test_keys_of_somebody_who_does_not_command_do_nothing():
     actions, commanders = play(ROBOT_SPEC, "kgn", "w", "")
     assert commanders == [Commander.NOBODY] * 3
     np.testing.assert_allclose(actions, [[0.5, 0.0, 0.2]] * 3)
+
+
+def test_it_can_be_released_like_leader_arms():
+    keyboard, said = Keyboard(read=Keys(" ", "", "")), []
+    keyboard.prepare(ROBOT_SPEC)
+    keyboard.say = said.append
+    assert isinstance(keyboard, ReleasableTeleoperator)
+    assert keyboard.wants_control()
+    keyboard.hand_back()
+    keyboard.hand_back()
+    assert not keyboard.wants_control()
+    assert said == ["handed back"]
 
 
 def test_words_are_typed_after_a_colon():

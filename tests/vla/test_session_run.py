@@ -225,16 +225,18 @@ def test_words_of_a_pipe_are_not_lost_in_the_reset(tmp_path, monkeypatch):
 
 
 def test_typed_lines():
-    inbox = Inbox("wave")
-    assert [hear(line, inbox) for line in ("\n", "go left \n")] == ["", "words: go left"]
+    inbox, released = Inbox("wave"), []
+    release = lambda: released.append(True)  # noqa: E731
+    assert [hear(line, inbox, release) for line in ("\n", "go left \n")] == ["", "words: go left"]
+    assert released == [True]
     assert inbox.instruction == "go left"
-    assert "no such command" in hear("/dnoe", inbox)
+    assert "no such command" in hear("/dnoe", inbox, release)
     assert not inbox.succeeded
-    hear("/done", inbox)
-    hear("/stop", inbox)
+    hear("/done", inbox, release)
+    hear("/stop", inbox, release)
     assert inbox.succeeded
     assert inbox.stop_reason == "/stop was typed"
-    reader = WordsReader(["turn"], inbox, print)
+    reader = WordsReader(["turn"], inbox, release, print)
     reader.start()
     reader.thread.join(10)
     assert inbox.instruction == "turn"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vla.protocols import Inference, Teleoperator
+import threading
+
+from vla.protocols import Inference, ReleasableTeleoperator, Teleoperator
 from vla.types import ActionSpec, Commander, Episode, FloatArray, Observation, Step
 
 
@@ -16,7 +18,8 @@ class SharedControl:
 
     Args:
         inference: commands while the person does not; None: nobody does.
-        teleoperator: what the person commands with; connected.
+        teleoperator: what the person commands with; connected. A new episode takes control from it, if it can be
+            released.
 
     Attributes:
         commander: who decided in the last tick.
@@ -26,12 +29,15 @@ class SharedControl:
     def __init__(self, inference: Inference | None, teleoperator: Teleoperator) -> None:
         self._inference, self._teleoperator = inference, teleoperator
         self._without_person = Commander.NOBODY if inference is None else Commander.POLICY
+        self._released = threading.Event()
         self._calls, self._seconds = 0, 0.0  # before the policy last began anew
         self.commander, self.handovers = self._without_person, 0
 
     def reset(self, spec: ActionSpec) -> None:
         """A new episode: the policy begins."""
         self._spec = spec
+        self._released.clear()
+        self._hand_back()
         if self._inference is not None:
             self._inference.reset(spec)
         self._last: FloatArray | None = None
@@ -47,6 +53,10 @@ class SharedControl:
     def policy_s(self) -> float:
         """[s] of the policy, in the whole episode."""
         return self._seconds + (self._inference.policy_s if self._inference else 0.0)
+
+    def release(self) -> None:
+        """Hand back in the next tick, if the teleoperator can be released. From any thread."""
+        self._released.set()
 
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action of this tick, whoever commands."""
@@ -76,7 +86,14 @@ class SharedControl:
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
         """Nothing to note."""
 
+    def _hand_back(self) -> None:
+        if isinstance(self._teleoperator, ReleasableTeleoperator):
+            self._teleoperator.hand_back()
+
     def _next_commander(self, observation: Observation) -> Commander:
+        if self._released.is_set():
+            self._released.clear()
+            self._hand_back()
         if not self._teleoperator.wants_control():
             return self._without_person
         if self.commander == Commander.PERSON:

@@ -133,14 +133,14 @@ class _Session:
         words, inbox = self._config["words"], self._stage.inbox
         keyboard = self._teleoperator if isinstance(self._teleoperator, Keyboard) else None
         if keyboard:
-            keyboard.say, keyboard.on_line = self._say, lambda line: hear(line, inbox)
+            keyboard.say, keyboard.on_line = self._say, lambda line: hear(line, inbox, self._control.release)
         try:
             self._teleoperator.connect()
         except (RuntimeError, OSError) as error:
             raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
         if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
             self._say(HELP)
-            self._listeners.append(WordsReader(sys.stdin, inbox, self._say))
+            self._listeners.append(WordsReader(sys.stdin, inbox, self._control.release, self._say))
         disconnect: Callable[[], None] = self._teleoperator.disconnect
         return disconnect
 

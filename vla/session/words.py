@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterable
 from vla.runtime.inbox import Inbox
 from vla.types import Episode, Observation, Step
 
-HELP = "Type other words for the robot, /done when the task is done, /stop to end the episode."
+HELP = (
+    "Type other words for the robot, /done when the task is done, /stop to end the episode; Enter alone (a foot pedal can "
+    "type it) hands control back."
+)
 
 
-def hear(line: str, inbox: Inbox) -> str:
-    """Take one line: words, `/done`, `/stop`, or an empty line, which is nothing.
+def hear(line: str, inbox: Inbox, release: Callable[[], object]) -> str:
+    """Take one line: words, `/done`, `/stop`, or an empty line.
+
+    Args:
+        line: as typed.
+        inbox: is told.
+        release: is called for an empty line: the person hands back.
 
     Returns:
         What to answer; empty if nothing need be said.
@@ -29,6 +37,7 @@ def hear(line: str, inbox: Inbox) -> str:
     if text:
         inbox.say(text)
         return f"words: {text}"
+    release()
     return ""
 
 
@@ -40,11 +49,14 @@ class WordsReader:
     Args:
         lines: an open text file such as standard input, or any iterable.
         inbox: is told.
+        release: is called when the person hands back.
         answer: is called with what to say back.
     """
 
-    def __init__(self, lines: Iterable[str], inbox: Inbox, answer: Callable[[str], object]) -> None:
-        self._lines, self._inbox, self._answer = lines, inbox, answer
+    def __init__(
+        self, lines: Iterable[str], inbox: Inbox, release: Callable[[], object], answer: Callable[[str], object]
+    ) -> None:
+        self._lines, self._inbox, self._release, self._answer = lines, inbox, release, answer
         self.thread = threading.Thread(target=self._listen, name="words", daemon=True)  # may wait for a line for ever
 
     def start(self) -> None:
@@ -64,5 +76,5 @@ class WordsReader:
 
     def _listen(self) -> None:
         for line in self._lines:
-            if answer := hear(line, self._inbox):
+            if answer := hear(line, self._inbox, self._release):
                 self._answer(answer)

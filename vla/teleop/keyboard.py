@@ -107,6 +107,12 @@ class Keyboard:
             self._action = np.clip(self._action + motion, self._spec.low, self._spec.high)
         return self._action.copy()
 
+    def hand_back(self) -> None:
+        """As if space had been pressed while the person commands."""
+        if self._commands:
+            self._commands = False
+            self.say("handed back")
+
     def disconnect(self) -> None:
         """Give the terminal back as it was. Any number of times."""
         if self._before is not None:
@@ -120,9 +126,10 @@ class Keyboard:
             self._typing, self._line = True, ""
             self.say("words:")
         elif key == " ":
-            self._commands = not self._commands
-            if not self._commands:
-                self.say("handed back")
+            if self._commands:
+                self.hand_back()
+            else:
+                self._commands = True
         elif self._commands:
             self._command(key)
 
