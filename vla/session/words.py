@@ -9,8 +9,8 @@ from vla.runtime.inbox import Inbox
 from vla.types import Episode, Observation, Step
 
 HELP = (
-    "Type other words for the robot, /done when the task is done, /stop to end the episode; Enter alone (a foot pedal can "
-    "type it) hands control back."
+    "Type other words for the robot, /done when the task is done, /stop to end the episode; Enter alone (a foot pedal "
+    "can type it) hands control back."
 )
 
 
