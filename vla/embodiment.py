@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -107,6 +107,7 @@ ALOHA = Embodiment(
     normalization=Normalization.BOUNDS,
     images=ImageGeometry(first_size=256),
 )
+ALOHA_SIM = replace(ALOHA, name="aloha_sim", cameras=("top", "left_wrist", "right_wrist"), hz=50.0)  # gym-aloha's names
 BRIDGE = Embodiment(
     name="bridge",
     cameras=("primary",),
@@ -115,4 +116,4 @@ BRIDGE = Embodiment(
     chunk=5,
     hz=5.0,
 )
-EMBODIMENTS = {embodiment.name: embodiment for embodiment in (LIBERO, ALOHA, BRIDGE)}
+EMBODIMENTS = {embodiment.name: embodiment for embodiment in (LIBERO, ALOHA, ALOHA_SIM, BRIDGE)}

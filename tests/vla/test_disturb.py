@@ -74,6 +74,24 @@ def test_the_same_seed_gives_the_same_pushes_and_another_seed_others():
     assert not np.array_equal(runs[0], runs[2])
 
 
+def test_two_arms_are_pushed_within_their_limits_and_steps():
+    class Still:
+        def reset(self, spec):
+            pass
+
+        def next_action(self, observation):
+            return np.array([0.0, 0.05, 1.0] * 2)
+
+    names = tuple(f"{arm}_{entry}" for arm in ("left", "right") for entry in ("waist", "elbow", "gripper"))
+    low, high, step = (np.tile(each, 2) for each in ([-0.1, -0.1, 0.0], [0.1, 0.1, 1.0], [0.06, 0.06, 0.03]))
+    noisy = NoisyDemonstrator(Still(), 0, start_share=0.0, push_share=1.0, push_rate=0.3, slip_share=0.5)
+    noisy.reset(ActionSpec("joint_position", names, low, high, step, 50.0))
+    actions = np.stack([noisy.next_action(observation(tick)) for tick in range(200)])
+    assert np.all((actions >= low) & (actions <= high))
+    assert np.all(actions[:, [0, 1, 3, 4]].std(axis=0) > 0.005)  # both arms are pushed
+    assert set(actions[:, [2, 5]].ravel()) == {0.0, 1.0}  # a slip opens what was closed, nothing between
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_are_what_the_expert_asked_for_whatever_was_executed(seed):
     demonstrator = NoisyDemonstrator(Counting(), seed, start_share=1.0, push_share=1.0, push_rate=0.1)

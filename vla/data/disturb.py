@@ -14,8 +14,6 @@ import numpy as np
 from vla.protocols import Inference
 from vla.types import ActionSpec, Commander, FloatArray, Observation
 
-GRIPPER = -1  # index of the gripper in an action
-
 
 class Demonstrator(Inference, Protocol):
     """An executor that also tells what would have been right.
@@ -38,8 +36,8 @@ class NoisyDemonstrator:
         start_share: part of the episodes that begin with a random motion, unseen by the learner.
         push_share: part of the episodes with pushes.
         push_rate: probability that a push begins in a tick.
-        strength: standard deviation of a push's translation, in action units; a third of it for rotation.
-        slip_share: part of the pushes that also turn the gripper round.
+        strength: standard deviation of a push, as a part of the fastest motion; a third of it for rotations of a hand.
+        slip_share: part of the pushes that also turn the grippers round.
     """
 
     commander = Commander.POLICY
@@ -62,6 +60,7 @@ class NoisyDemonstrator:
     def reset(self, spec: ActionSpec) -> None:
         """Start the episode anew, with the same pushes."""
         self._expert.reset(spec)
+        self._spec, self._scale = spec, self._strength * _fastest(spec)
         self._generator = np.random.default_rng(self._seed)
         self._left = 0  # ticks of the present push
         self._push = np.zeros(0)
@@ -88,23 +87,23 @@ class NoisyDemonstrator:
         if not self.disturbed:
             return self.label
         self._left -= 1
-        action = self.label.copy()
-        action[:GRIPPER] = np.clip(action[:GRIPPER] + self._push, -1.0, 1.0)
+        spec = self._spec
+        action = np.clip(self.label + self._push, spec.low, spec.high)
         if self._slips:
-            action[GRIPPER] = -action[GRIPPER]
+            action[spec.gripper] = (spec.low + spec.high - self.label)[spec.gripper]
         return action
 
     def _begin_push(self) -> None:
-        generator, size = self._generator, len(self.label) - 1
-        scale = self._strength * np.where(np.arange(size) < 3, 1.0, 1 / 3)
+        generator = self._generator
         if not self._started:
             self._started = True
             self._left = int(generator.integers(4, 16))
-            self._push, self._slips = generator.normal(0.0, 1.3 * scale), False
-            self._push[2:3] = np.abs(self._push[2:3])  # away from the table
+            self._push, self._slips = generator.normal(0.0, 1.3 * self._scale), False
+            if self._spec.kind == "eef_delta":
+                self._push[2] = abs(self._push[2])  # away from the table
         elif self._pushed and generator.random() < self._push_rate:
             self._left = int(generator.integers(2, 7))
-            self._push = generator.normal(0.0, scale)
+            self._push = generator.normal(0.0, self._scale)
             self._slips = generator.random() < self._slip_share
 
 
@@ -169,3 +168,11 @@ class TakenOver:
         self._left, self._tick = max(0, self._left - 1), self._tick + 1
         self.label = self._expert.next_action(observation)
         return self._learner.next_action(observation) if self.disturbed else self.label
+
+
+def _fastest(spec: ActionSpec) -> FloatArray:
+    """(A,) largest motion in a tick; a third of it where a hand turns, none for grippers. Positions have `max_step`."""
+    if spec.kind == "joint_position":
+        return np.where(spec.gripper, 0.0, spec.max_step)
+    turns = np.array(["rot" in name for name in spec.names])
+    return np.where(spec.gripper, 0.0, np.where(turns, spec.high / 3, spec.high))
