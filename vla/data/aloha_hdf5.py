@@ -1,6 +1,6 @@
 """Export recorded episodes to the HDF5 layout of the ALOHA robots, which ACT and its descendants read.
 
-Source: act 742c753, record_episodes.py; interbotix/aloha, record_episodes.py for `compress`. To know:
+Source: tonyzhaozh/aloha 06369f0, record_episodes.py; interbotix/aloha, record_episodes.py for `compress`. To know:
 
 - `/observations/*` at t is what was seen before `/action` at t; T is the number of actions.
 - Numbers are float32, grippers as recorded: the state's on the scale of finger positions, the action's on that of the
