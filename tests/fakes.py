@@ -13,7 +13,8 @@ import gymnasium
 import numpy as np
 
 from vla.evaluation.config import compose_config, to_dict
-from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, TaskSpec
+from vla.protocols import SafetyStop
+from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
 
 MAX_STEPS = 40
 INSTRUCTION = "push the <b>bowl</b> & 'plate' over line {}"
@@ -204,6 +205,82 @@ class NanPolicy(PushPolicy):
 
     def infer(self, observation: Observation) -> ActionChunk:
         return ActionChunk(np.full((2, 2), np.nan), observation.instruction, observation.time)
+
+
+ROBOT_SPEC = ActionSpec(
+    "joint_position",
+    ("waist [rad]", "elbow [rad]", "gripper [open]"),
+    np.array([-1.0, -1.0, 0.0]),
+    np.array([1.0, 1.0, 1.0]),
+    np.array([0.06, 0.06, np.inf]),
+    50.0,
+)
+
+
+class FakeRobot:
+    """Is at once, but for a little sag, where it is told to be. Refuses after a stop until it is sent somewhere."""
+
+    action_spec = ROBOT_SPEC
+    state_names = ROBOT_SPEC.names
+    cameras = ("front",)
+
+    def __init__(self, refuse_at: int | None = None, sag: float = 0.0, trouble: str = "") -> None:
+        self._trouble = trouble
+        self.state, self.log, self.sent, self.stopped = np.zeros(3), [""] * 0, [np.zeros(3)] * 0, False
+        self._refuse_at, self._sag, self._time = refuse_at, sag, 50.0
+
+    def connect(self) -> None:
+        self.log.append("connect")
+        if self._trouble == "unplugged":
+            raise RuntimeError("follower_left: no such port")
+
+    def go_to(self, state: FloatArray) -> None:
+        if self._trouble == "interrupted":
+            os.kill(os.getpid(), signal.SIGINT)
+            raise SafetyStop("go_to: stopped on the way")
+        self.log.append(f"go_to {np.round(state, 3).tolist()}")
+        self.state, self.stopped = np.array(state, dtype=np.float64), False
+
+    def get_reading(self) -> Reading:
+        self._time += 0.02
+        image = np.full((32, 48, 3), int(100 * abs(self.state[0])) % 256, np.uint8)
+        return Reading(
+            {"front": image}, {"front": self._time - 0.005}, self.state.copy(), self._time,
+            {"velocity": np.zeros(3), "effort": self.state * 2},
+        )  # fmt: skip
+
+    def send_action(self, action: FloatArray) -> FloatArray:
+        if self.stopped:
+            raise SafetyStop("the robot was stopped; call go_to to begin again")
+        if len(self.sent) == self._refuse_at:
+            raise SafetyStop("waist: too fast")
+        self.state = np.round(action, 3) - np.array([0.0, self._sag, 0.0])
+        self.sent.append(np.round(action, 3))
+        return self.sent[-1].copy()
+
+    def stop(self) -> None:
+        self.log.append("stop")
+        self.stopped = True
+
+    def disconnect(self) -> None:
+        self.log.append("disconnect")
+
+
+class WavePolicy:
+    """Turns the waist 0.05 rad a tick; may fail at a query."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self._fail_at, self._queries = fail_at, 0
+
+    def reset(self) -> None:
+        pass
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        self._queries += 1
+        if self._queries == self._fail_at:
+            raise ArithmeticError("the network is on fire")
+        steps = np.arange(1, 5)[:, None] * np.array([0.05, 0.0, 0.0])
+        return ActionChunk(observation.state + steps, observation.instruction, observation.time)
 
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

@@ -28,7 +28,8 @@ def composed(*overrides: str, primary: str = "eval"):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group, option):
-    primary = {"demonstrator": "collect", "model": "train", "recipe": "train"}.get(group, "eval")
+    primary = {"demonstrator": "collect", "model": "train", "recipe": "train", "teleop": "rollout", "robot": "rollout"}
+    primary = primary.get(group, "eval")
     assert composed(f"{group}={option}", primary=primary)["learner" if group == "recipe" else group]
 
 
@@ -42,6 +43,20 @@ def test_every_policy_is_a_policy(name):
     assert isinstance(policy, Policy)
     inference = instantiate(config.runtime)(policy)
     assert inference.policy_calls == 0
+
+
+@pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "teleop"])
+def test_every_teleoperator_is_one(name):
+    config = composed(f"teleop={name}", *(["teleop.motion=[[0,1]]"] if name == "scripted" else []), primary="rollout")
+    teleoperator = instantiate(config.teleop)
+    assert callable(teleoperator.wants_control)
+    assert callable(teleoperator.disconnect)
+
+
+def test_the_primary_configs_of_sessions_and_replays_compose():
+    assert composed(primary="rollout").runtime.pace == "realtime"
+    assert composed(primary="rollout").robot is None
+    assert OmegaConf.missing_keys(composed(primary="replay")) == {"recording"}
 
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "env"])

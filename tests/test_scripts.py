@@ -67,3 +67,21 @@ def test_an_impossible_renderer_is_refused(tmp_path):
     assert found.returncode == 2
     assert "expected one of osmesa, egl, got 'glx'" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+def test_a_session_in_simulation_is_recorded_and_its_replay_is_exact(tmp_path):
+    common = ("env=aloha_transfer_cube", "env.cameras=[]")
+    found = run_script(
+        "rollout.py", *common, "policy=aloha_expert", "runtime.pace=free", "max_s=0.5", "first_trial=3",
+        "teleop=scripted", "teleop.start=10", f"teleop.motion={[[0.01 * t, *[0.0] * 13] for t in range(8)]}",
+        f"run_dir={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    assert "FAILURE after 25 steps" in found.stdout
+    found = run_script("replay.py", *common, f"recording={tmp_path / 'run' / 'recording'}", "tolerance=0")
+    assert found.returncode == 0, found.stderr
+    assert "largest difference in the state reached: 0\n" in found.stdout
+    export = run_script("export.py", str(tmp_path / "run" / "recording"), str(tmp_path), "--format", "aloha_hdf5")
+    assert export.stdout.strip() == str(tmp_path / "episode_0.hdf5"), export.stderr
+    found = run_script("replay.py", *common, "recording=nowhere")
+    assert (found.returncode, "is not a LeRobotDataset" in found.stderr) == (1, True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Reading, Step, TaskSpec
+from vla.types import ActionChunk, ActionSpec, Commander, Episode, FloatArray, Observation, Reading, Step, TaskSpec
 
 
 class SafetyStop(RuntimeError):
@@ -72,8 +72,17 @@ class PrivilegedPolicy(Policy, Protocol):
 class Inference(Protocol):
     """Turns chunks into one action a tick."""
 
-    policy_calls: int
-    policy_s: float
+    @property
+    def commander(self) -> Commander:
+        """Who decided in the last tick."""
+
+    @property
+    def policy_calls(self) -> int:
+        """Queries since the reset."""
+
+    @property
+    def policy_s(self) -> float:
+        """[s] what they took."""
 
     def reset(self, spec: ActionSpec) -> None:
         """Start a new episode on a robot that takes actions by `spec`: empty queue, counters at zero."""
@@ -145,6 +154,26 @@ class Teleoperator(Protocol):
 
     def disconnect(self) -> None:
         """Let go and close."""
+
+
+@runtime_checkable
+class SpecTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that must know the robot: a keyboard has no joints of its own."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Learn what an action means; called before `connect`.
+
+        Raises:
+            ValueError: it cannot command such a robot.
+        """
+
+
+@runtime_checkable
+class ReleasableTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that cannot tell by itself when the person has had enough: hands on leader arms press no key."""
+
+    def hand_back(self) -> None:
+        """The person lets go; from now on they want no control until they ask again."""
 
 
 class Benchmark(Protocol):

@@ -26,6 +26,14 @@ class Outcome(StrEnum):
     STOPPED = "STOPPED"
 
 
+class Commander(StrEnum):
+    """Who decided in a tick."""
+
+    POLICY = "policy"
+    NOBODY = "nobody"  # the robot holds: there is no policy, or the person's arms are being brought to it
+    PERSON = "person"
+
+
 @dataclass(frozen=True, eq=False)
 class Observation:
     """What a policy sees at one moment.
@@ -35,12 +43,16 @@ class Observation:
         state: (S,) float64; the names and units of its entries are in the embodiment.
         instruction: what the robot is told to do, in words.
         time: [s] monotonic, of the oldest sensor reading.
+        channels: what else was measured, see `Reading.channels`; empty in most simulations.
+        events: what an operator should know, see `Reading.events`.
     """
 
     images: Mapping[str, Image]
     state: FloatArray  # (S,)
     instruction: str
     time: float
+    channels: Mapping[str, FloatArray] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +149,7 @@ class Step:
         success: whether the task was solved after this step.
         after: what was seen after the action. An environment that draws images when they are read can always draw
             these while `on_step` runs, but perhaps no longer those of `observation`.
+        commander: who decided.
     """
 
     index: int
@@ -146,6 +159,7 @@ class Step:
     clipped: bool
     success: bool
     after: Observation
+    commander: Commander = Commander.POLICY
 
 
 @dataclass(frozen=True, eq=False)

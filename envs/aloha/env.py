@@ -176,7 +176,12 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         return image
 
     def _info(self, success: bool) -> dict[str, Any]:
-        return {"is_success": success, "instruction": self.task.instruction, "time": self._steps / HZ}
+        return {
+            "is_success": success,
+            "instruction": self.task.instruction,
+            "time": self._steps / HZ,
+            "channels": {"velocity": self.scene.velocity()},
+        }
 
 
 def load_benchmark(suite: str, image_size: Sequence[int], cameras: Sequence[str], render: str, scene: str) -> Suite:

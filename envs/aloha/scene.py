@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from envs.aloha.predicates import SUCCESS, Contacts
-from envs.aloha.robot import ARMS, START, SUBSTEPS, TOOL, action_spec, to_controls, to_state
+from envs.aloha.robot import (
+    ARMS,
+    FINGER_CLOSED,
+    FINGER_OPEN,
+    START,
+    SUBSTEPS,
+    TOOL,
+    action_spec,
+    to_controls,
+    to_state,
+)
 from envs.aloha.suites import AlohaTask
 from vla.types import FloatArray
 
@@ -70,6 +80,12 @@ class AlohaScene:
     def state(self) -> FloatArray:
         """(14,) joint positions [rad], grippers 0 closed to 1 open."""
         return to_state(self.data.qpos[:ROBOT_SIZE])
+
+    def velocity(self) -> FloatArray:
+        """(14,) joint speeds [rad/s], grippers [1/s] on the scale of `state`."""
+        speed = np.delete(self.data.qvel[:ROBOT_SIZE], (7, 15))
+        speed[[6, 13]] /= FINGER_OPEN - FINGER_CLOSED
+        return speed
 
     def commanded(self) -> FloatArray:
         """(14,) the last action, as far as it was in the range of `action_spec`."""

@@ -47,6 +47,17 @@ def test_actions_are_absolute_joint_positions_in_radians(env):
     np.testing.assert_allclose(observation["state"][grippers], wanted[grippers], atol=0.02)  # fingers creep
 
 
+def test_velocities_are_on_the_scale_of_the_state(env):
+    _, info = env.reset(options={"trial": 0})
+    np.testing.assert_array_equal(info["channels"]["velocity"], np.zeros(14))
+    *_, info = env.step(to_state(START) + 0.1)
+    speed = env.flat_state()[1 + env.scene.model.nq :][:16]  # of joints and fingers
+    wanted = np.concatenate([speed[:6], [speed[6] / (finger_position(1.0) - finger_position(0.0))]])
+    np.testing.assert_allclose(info["channels"]["velocity"][:7], wanted)
+    np.testing.assert_array_equal(info["channels"]["velocity"][7:13], speed[8:14])
+    assert info["channels"]["velocity"][6] > 0.1  # opening
+
+
 def test_limits_are_those_of_the_joints_and_servos(env):
     spec = env.action_spec
     assert spec.kind == "joint_position"

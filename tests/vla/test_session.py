@@ -12,8 +12,8 @@ from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
 from vla.runtime.safety import LimitFilter
-from vla.runtime.shared_control import Commander, SharedControl
-from vla.types import ActionChunk, ActionSpec, Observation, Outcome, Reading
+from vla.runtime.shared_control import SharedControl
+from vla.types import ActionChunk, ActionSpec, Commander, Observation, Outcome, Reading
 
 HZ = 50.0
 SPEC = ActionSpec(
@@ -219,6 +219,39 @@ def test_a_take_over_and_a_hand_back_do_not_jump():
     held = [move for move, who in zip(moves, seen, strict=True) if who == Commander.NOBODY]
     assert np.abs(held).max() < 1e-3
     assert control.policy_calls > 3
+
+
+class Squeezed(FakeLeaders):
+    """Wants control from a tick on, and keeps it until it is released."""
+
+    def __init__(self, start):
+        super().__init__(set())
+        self.start, self.released = start, 0
+
+    def wants_control(self):
+        self.tick += 1
+        return self.tick >= self.start
+
+    def hand_back(self):
+        self.released += 1
+        self.start = 10_000 if self.tick >= 0 else self.start
+
+
+def test_leaders_that_cannot_let_go_by_themselves_are_released_by_a_key_and_by_a_new_episode():
+    robot, seen, leaders = FakeRobot(FakeClock()), [], Squeezed(3)
+    control = SharedControl(None, leaders)
+
+    def act(step):
+        seen.append(step.commander)
+        if step.index == 20:
+            control.release()
+
+    play(control, robot, Inbox("move"), ticks=30, act=act)
+    assert seen[-9:] == [Commander.NOBODY] * 9
+    assert seen[20] == Commander.PERSON
+    assert leaders.released == 2  # by the reset, and in the tick after
+    control.reset(SPEC)
+    assert leaders.released == 3
 
 
 def test_the_polite_layer_keeps_the_largest_step():

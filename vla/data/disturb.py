@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from vla.protocols import Inference
-from vla.types import ActionSpec, FloatArray, Observation
+from vla.types import ActionSpec, Commander, FloatArray, Observation
 
 
 class Demonstrator(Inference, Protocol):
@@ -39,6 +39,8 @@ class NoisyDemonstrator:
         strength: standard deviation of a push, as a part of the fastest motion; a third of it for rotations of a hand.
         slip_share: part of the pushes that also turn the grippers round.
     """
+
+    commander = Commander.POLICY
 
     def __init__(
         self,
@@ -119,6 +121,8 @@ class TakenOver:
         learner_ticks, expert_ticks: shortest and longest stretch.
         budget: ticks after which the learner acts no more.
     """
+
+    commander = Commander.POLICY
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ class Inbox:
     """
 
     def __init__(self, instruction: str) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may speak while this very thread listens
         self._begin = instruction
         self.clear()
 

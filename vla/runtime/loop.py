@@ -54,7 +54,7 @@ def run_episode(
             success = bool(info["is_success"])
             after = _observe(raw, info)
             sent = info.get("sent", sent)  # a robot's gate has the last word
-            step = Step(steps, observation, requested, sent, clipped, success, after)
+            step = Step(steps, observation, requested, sent, clipped, success, after, inference.commander)
             steps += 1
             observation = after
             for subscriber in subscribers:
@@ -85,4 +85,11 @@ def run_episode(
 
 
 def _observe(raw: Mapping[str, Any], info: Mapping[str, Any]) -> Observation:
-    return Observation(raw["images"], raw["state"], info["instruction"], info["time"])
+    return Observation(
+        raw["images"],
+        raw["state"],
+        info["instruction"],
+        info["time"],
+        info.get("channels", {}),
+        info.get("events", ()),
+    )

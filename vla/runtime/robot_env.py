@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -27,6 +27,10 @@ class RobotEnv(Env):
         home: (A,) where an episode begins; None: wherever the robot stands.
         max_steps: step limit.
         clock: paces the ticks.
+
+    Attributes:
+        home: as given; may be changed between two episodes.
+        pacer: of this episode; None before the first.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class RobotEnv(Env):
         clock: Clock | None = None,
     ) -> None:
         self._robot, self._inbox, self._connected = robot, inbox, False
-        self._home = None if home is None else np.asarray(home, dtype=np.float64)
+        self.home = None if home is None else np.asarray(home, dtype=np.float64)
         self._clock = clock or SystemClock()
+        self.pacer: Pacer | None = None
+        self._held, self._last = False, cast("FloatArray | None", None)
         self.task = TaskSpec(0, "session", inbox.instruction, max_steps, 1)
         self.timing = {"sim": 0.0, "render": 0.0}
         self.observation_space = gymnasium.spaces.Dict()
@@ -59,8 +65,11 @@ class RobotEnv(Env):
             self._robot.connect()
             self._connected = True
         self._inbox.clear()
-        if self._home is not None:
-            self._robot.go_to(self._home)
+        if self.home is not None:
+            self._robot.go_to(self.home)
+        elif self._held:
+            self._robot.go_to(self._standing())  # lifts the stop
+        self._held = False
         self.pacer = Pacer(self._robot.action_spec.hz, self._clock)
         self._reading = self._robot.get_reading()
         return self._observation(), self._info(None)
@@ -72,9 +81,11 @@ class RobotEnv(Env):
             SafetyStop: somebody said stop, or the robot's gate refused; the robot holds.
         """
         if reason := self._inbox.stop_reason:
-            self._robot.stop()
+            self.hold()
             raise SafetyStop(reason)
-        sent = self._robot.send_action(action)
+        sent = self._last = self._robot.send_action(action)
+        if self.pacer is None:
+            raise RuntimeError("RobotEnv.step: expected reset() before the first step")
         self.pacer.wait()
         self._reading = self._robot.get_reading()
         done = self._inbox.succeeded
@@ -84,11 +95,24 @@ class RobotEnv(Env):
         """(S,) of the last reading."""
         return self._reading.state
 
+    def hold(self) -> None:
+        """The robot holds still at once; for the end of an episode, before anybody writes files."""
+        if self._connected:
+            self._held = True
+            self._robot.stop()
+
     def close(self) -> None:
         """Let go of the robot; a raised arm keeps its torque."""
         if self._connected:
             self._connected = False
             self._robot.disconnect()
+
+    def _standing(self) -> FloatArray:
+        """(A,) where the robot was last told to be, or where it is."""
+        if self._last is not None:
+            return self._last
+        spec = self._robot.action_spec
+        return np.clip(self._robot.get_reading().state, spec.low, spec.high)
 
     def _observation(self) -> dict[str, Any]:
         return {"images": self._reading.images, "state": self._reading.state}
@@ -102,7 +126,6 @@ class RobotEnv(Env):
             **({} if sent is None else {"sent": sent}),
             "channels": {**reading.channels, **_image_ages(reading)},
             "events": reading.events,
-            "overruns": self.pacer.overruns,
         }
 
 

@@ -37,6 +37,22 @@ def put(path: Path, content: bytes, write: Write = os.write) -> None:
     _sync_folder(path.parent)  # the rename itself must survive a power cut
 
 
+def adopt(path: Path, source: Path) -> None:
+    """Move a finished file of the same disk here, after flushing it.
+
+    Raises:
+        OSError: of the disk.
+    """
+    descriptor = os.open(source, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    make_folder(path.parent)
+    source.replace(path)
+    _sync_folder(path.parent)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder whose name survives a power cut."""
     if path.is_dir():

@@ -6,13 +6,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla.data.episode import IMAGES, Column, EpisodeData
 from vla.data.lerobot import statistics, tables, video
-from vla.data.lerobot.layout import features_of, place
+from vla.data.lerobot.layout import features_of, place, video_feature
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,29 +22,55 @@ class EncodedEpisode:
 
     Attributes:
         features: what info.json must say.
-        videos: camera's feature name -> mp4 file.
+        videos: camera's feature name -> content of an mp4 file, or a file on the dataset's disk that is moved.
         extras: an npz file, or None.
         statistics: feature name -> statistics.
     """
 
     episode: EpisodeData
     features: dict[str, dict[str, Any]]
-    videos: Mapping[str, bytes]
+    videos: Mapping[str, bytes | Path]
     extras: bytes | None
     statistics: Mapping[str, statistics.Statistics]
 
     @classmethod
     def of(cls, episode: EpisodeData) -> EncodedEpisode:
         """Encode videos and extras, compute the statistics."""
-        numeric = {name: column for name, column in episode.columns.items() if column.dtype.kind != "U"}
         return cls(
             episode=episode,
             features=features_of(episode),
             videos={IMAGES + camera: video.encode(frames, episode.fps) for camera, frames in episode.images.items()},
             extras=_npz(episode) if episode.extras else None,
             statistics={
-                **{name: statistics.of_column(column) for name, column in numeric.items()},
+                **_of_columns(episode),
                 **{IMAGES + camera: statistics.of_images(frames) for camera, frames in episode.images.items()},
+            },
+        )
+
+    @classmethod
+    def of_streams(cls, episode: EpisodeData, streams: Mapping[str, Path]) -> EncodedEpisode:
+        """With cameras that were encoded while the episode ran. The mp4 files lie beside the streams at first.
+
+        Args:
+            episode: without images.
+            streams: camera -> raw stream of a `video.StreamEncoder`, as many frames as the episode has.
+        """
+        evenly = np.linspace(0, episode.length - 1, statistics.IMAGE_SAMPLES).astype(int)
+        sampled = {int(number) // 2 * 2 for number in evenly}
+        videos = {IMAGES + camera: path.with_suffix(".mp4") for camera, path in streams.items()}
+        seen = {
+            IMAGES + camera: video.mux(path, episode.fps, videos[IMAGES + camera], sampled)
+            for camera, path in streams.items()
+        }
+        cameras = {name: video_feature(frames.shape[1], frames.shape[2], episode.fps) for name, frames in seen.items()}
+        return cls(
+            episode=episode,
+            features=features_of(episode) | cameras,
+            videos=videos,
+            extras=_npz(episode) if episode.extras else None,
+            statistics={
+                **_of_columns(episode),
+                **{name: statistics.of_images(frames) for name, frames in seen.items()},
             },
         )
 
@@ -77,6 +104,11 @@ class EncodedEpisode:
         for name, values in described.items():
             row |= {f"stats/{name}/{key}": value for key, value in values.items()}
         return tables.data_file({**self.episode.columns, **indices}), tables.episode_file(row)
+
+
+def _of_columns(episode: EpisodeData) -> dict[str, statistics.Statistics]:
+    numeric = {name: column for name, column in episode.columns.items() if column.dtype.kind != "U"}
+    return {name: statistics.of_column(column) for name, column in numeric.items()}
 
 
 def _npz(episode: EpisodeData) -> bytes:

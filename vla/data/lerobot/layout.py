@@ -23,6 +23,7 @@ EMBODIMENT = "meta/embodiment.json"  # ours: `vla.embodiment.Embodiment.to_dict`
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+JOURNALS = "journal"  # ours: episodes that are being recorded, or whose recorder died, see `vla.data.lerobot.journal`
 EXTRAS_PATH = "extras/chunk-{chunk_index:03d}/file-{file_index:03d}.npz"  # ours: `EpisodeData.extras`
 INDEX_FEATURES: dict[str, dict[str, Any]] = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
@@ -60,23 +61,27 @@ def features_of(episode: EpisodeData) -> dict[str, dict[str, Any]]:
         if names and column.ndim == 1:
             features[name]["labels"] = names  # ours: what the values 0, 1, ... of a number mean
     for camera, frames in episode.images.items():
-        height, width = frames.shape[1:3]
-        features[IMAGES + camera] = {
-            "dtype": "video",
-            "shape": [height, width, 3],
-            "names": ["height", "width", "channels"],
-            "info": {
-                "video.height": height,
-                "video.width": width,
-                "video.codec": "h264",
-                "video.pix_fmt": "yuv420p",
-                "video.is_depth_map": False,
-                "video.fps": episode.fps,
-                "video.channels": 3,
-                "has_audio": False,
-            },
-        }
+        features[IMAGES + camera] = video_feature(frames.shape[1], frames.shape[2], episode.fps)
     return features | INDEX_FEATURES
+
+
+def video_feature(height: int, width: int, fps: int) -> dict[str, Any]:
+    """What info.json says of a camera."""
+    return {
+        "dtype": "video",
+        "shape": [height, width, 3],
+        "names": ["height", "width", "channels"],
+        "info": {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": "h264",
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": fps,
+            "video.channels": 3,
+            "has_audio": False,
+        },
+    }
 
 
 def video_keys(features: Mapping[str, Mapping[str, Any]]) -> list[str]:

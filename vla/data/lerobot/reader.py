@@ -24,6 +24,7 @@ from vla.data.lerobot.checks import (
 )
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import TASKS, column_features, read_info, video_keys
+from vla.data.lerobot.recovery import recover
 from vla.data.lerobot.rows import camera_of, read_metadata, read_rows
 from vla.data.lerobot.statistics import Statistics
 from vla.types import Image
@@ -42,7 +43,10 @@ def read_dataset(root: str | Path, *, cameras: Sequence[str] | None = None, fps:
     Raises:
         DatasetError: another version, another rate, other cameras, a gap in the episodes, missing files, or statistics
             of other data.
+
+    An episode whose recorder was killed is finished first: the folder is written to then.
     """
+    recover(root)
     return Dataset(Path(root), cameras, fps)
 
 
@@ -155,8 +159,8 @@ class Dataset:
             )
         return columns
 
-    def images(self, index: int, camera: str) -> Image:
-        """(T, H, W, 3) uint8 frames of a camera in an episode.
+    def images(self, index: int, camera: str, start: int = 0, stop: int | None = None) -> Image:
+        """(T, H, W, 3) uint8 frames of a camera in an episode, from `start` to before `stop`; None: to its end.
 
         Raises:
             DatasetError: see `__getitem__`.
@@ -165,7 +169,9 @@ class Dataset:
         path, first = row.videos[camera]
         check_video(path, self._video_frames[path], self.fps)
         key = next(key for key in video_keys(self.features) if camera_of(key) == camera)
-        return video.decode(path, first, row.length, self.fps, tuple(self.features[key]["shape"]))
+        start, stop, _ = slice(start, stop).indices(row.length)
+        shape = tuple(self.features[key]["shape"])
+        return video.decode(path, first + start, max(0, stop - start), self.fps, shape)
 
     def extras(self, index: int) -> dict[str, npt.NDArray[Any] | str]:
         """`EpisodeData.extras` of an episode.

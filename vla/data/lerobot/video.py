@@ -8,6 +8,8 @@ Most of the error is the halved colour resolution of yuv420p (1.4 alone).
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -33,6 +35,73 @@ def encode(frames: Image, fps: int) -> bytes:
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return buffer.getvalue()
+
+
+class StreamEncoder:
+    """Encodes a frame at a time; what it returns, one after the other, is a raw H.264 stream that `mux` makes an mp4.
+
+    The bytes of a frame are complete when `encode` returns: a stream that breaks off loses no frame before.
+
+    Args:
+        height, width: [px] even.
+        fps: [1/s].
+
+    Raises:
+        ValueError: an odd height or width; the format halves colours.
+    """
+
+    def __init__(self, height: int, width: int, fps: int) -> None:
+        if height % 2 or width % 2:
+            raise ValueError(f"video: expected even height and width, got {height} x {width}")
+        self._codec = av.CodecContext.create("libx264", "w")
+        self._codec.height, self._codec.width = height, width
+        self._codec.pix_fmt = "yuv420p"
+        self._codec.time_base, self._codec.framerate = Fraction(1, fps), fps
+        self._codec.thread_count = 1
+        self._codec.options = {**OPTIONS, "tune": "zerolatency"}
+        self._shape, self._count = (height, width, 3), 0
+
+    def encode(self, frame: Image) -> bytes:
+        """The next frame (H, W, 3).
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        if frame.shape != self._shape:
+            raise ValueError(f"video: expected frames of {self._shape}, got {frame.shape}")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture.pts = self._count
+        self._count += 1
+        return b"".join(bytes(packet) for packet in self._codec.encode(picture))
+
+
+def mux(stream: Path, fps: int, target: Path, sampled: Collection[int]) -> Image:
+    """The raw stream of a `StreamEncoder` -> the mp4 file that `encode` would have made; nothing is encoded again.
+
+    Both are files: a long recording does not fit into memory.
+
+    Args:
+        stream: whole frames only.
+        fps: [1/s].
+        target: the mp4.
+        sampled: numbers of frames to return; even ones, which are key frames.
+
+    Returns:
+        (N, H, W, 3) those frames.
+    """
+    frames: list[av.VideoFrame] = []
+    with av.open(str(stream), format="h264") as source, av.open(str(target), "w", format="mp4") as container:
+        read = source.streams.video[0]
+        written = container.add_stream_from_template(read)
+        for number, packet in enumerate(packet for packet in source.demux(read) if packet.size):
+            if number in sampled:
+                codec = av.CodecContext.create("h264", "r")
+                frames += [*codec.decode(packet), *codec.decode(None)]
+            packet.stream = written
+            packet.pts = packet.dts = number
+            packet.duration, packet.time_base = 1, Fraction(1, fps)
+            container.mux(packet)
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 
 def count_frames(path: Path) -> tuple[int, float]:

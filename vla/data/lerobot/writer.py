@@ -16,7 +16,7 @@ from typing import Any
 
 from vla.data.episode import EpisodeData
 from vla.data.lerobot import tables
-from vla.data.lerobot.disk import TEMPORARY, Write, locked, make_folder, put
+from vla.data.lerobot.disk import TEMPORARY, Write, adopt, locked, make_folder, put
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import (
@@ -25,6 +25,7 @@ from vla.data.lerobot.layout import (
     INFO,
     LOCK,
     TASKS,
+    features_of,
     files_of,
     new_info,
     place,
@@ -92,15 +93,29 @@ class DatasetWriter:
             DatasetError: it differs from the dataset's other episodes, or the disk is full. Nothing of it is left
                 then, unless the message says that it was saved; all other episodes are safe.
         """
-        encoded = EncodedEpisode.of(episode)
+        return self.add_encoded(EncodedEpisode.of(episode))
+
+    def add_encoded(self, encoded: EncodedEpisode) -> int:
+        """`add` of an episode that is encoded already."""
         with locked(self.root / LOCK):
             info = self._caught_up()
             try:
                 info = info or self._create(encoded)
-                self._check_same(encoded, info)
+                self._check_same(encoded.features, encoded.episode.fps, info)
                 return self._commit(encoded, info)
             except OSError as error:
                 raise self._cannot_write(error) from error
+
+    def check(self, episode: EpisodeData) -> None:
+        """Whether such an episode could be added; one frame is enough to tell.
+
+        Raises:
+            DatasetError: it differs from the dataset's other episodes.
+        """
+        with locked(self.root / LOCK):
+            info = self._caught_up()
+            if info:
+                self._check_same(features_of(episode), episode.fps, info)
 
     def close(self) -> None:
         """Bring meta/stats.json up to date: exact statistics over all frames.
@@ -125,7 +140,10 @@ class DatasetWriter:
             task, tasks = self._task(encoded.episode.instruction)
             data, row = encoded.files(number, start, task)
             for camera, content in encoded.videos.items():
-                put(paths[camera], content, self._write)
+                if isinstance(content, Path):
+                    adopt(paths[camera], content)
+                else:
+                    put(paths[camera], content, self._write)
             if encoded.extras is not None:
                 put(paths["extras"], encoded.extras, self._write)
             put(paths["data"], data, self._write)
@@ -197,14 +215,14 @@ class DatasetWriter:
         except OSError as error:
             raise self._cannot_write(error) from error
 
-    def _check_same(self, encoded: EncodedEpisode, info: dict[str, Any]) -> None:
-        if encoded.episode.fps != info["fps"]:
+    def _check_same(self, features: Mapping[str, Any], fps: int, info: dict[str, Any]) -> None:
+        if fps != info["fps"]:
             raise DatasetError(
                 f"{self.root}: expected {info['fps']} frames a second, as in its other episodes, got "
-                f"{encoded.episode.fps}. Write to another folder."
+                f"{fps}. Write to another folder."
             )
-        for name in sorted(encoded.features.keys() | info["features"].keys()):
-            here, there = encoded.features.get(name), info["features"].get(name)
+        for name in sorted(features.keys() | info["features"].keys()):
+            here, there = features.get(name), info["features"].get(name)
             if here != there:
                 raise DatasetError(
                     f"{self.root}: feature {name!r} differs from the dataset's other episodes: expected {there}, got "

@@ -10,7 +10,7 @@ from typing import Literal
 
 from vla.protocols import Policy
 from vla.runtime.inference.latency import Latency
-from vla.types import ActionChunk, ActionSpec, FloatArray, Observation
+from vla.types import ActionChunk, ActionSpec, Commander, FloatArray, Observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class Executor(ABC):
         jitter_s: [s] see `Latency`.
 
     Attributes:
+        commander: always the policy.
         policy_calls: queries since the reset.
         policy_s: [s] what they really took.
         planned_at: tick of the observation that the last action was planned from; None if it was a hold.
@@ -50,6 +51,7 @@ class Executor(ABC):
         self._policy = policy
         self._latency = Latency(latency_s, jitter_s)
         self._episode_spec: ActionSpec | None = None
+        self.commander = Commander.POLICY
         self.policy_calls = 0
         self.policy_s = 0.0
         self.planned_at: int | None = None

@@ -1,0 +1,350 @@
+"""scripts/rollout.py and scripts/replay.py: one loop for simulation and robots, people in it, what is left on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+
+from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot, SteadyPolicy
+from vla.data.lerobot.reader import read_dataset
+from vla.data.lerobot.writer import DatasetWriter
+from vla.data.recorder import Recorder
+from vla.evaluation.config import compose_config, to_dict
+from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.protocols import SpecTeleoperator, Teleoperator
+from vla.runtime.inbox import Inbox
+from vla.runtime.inference import OpenLoop
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+from vla.session.replay import replay
+from vla.session.session import main, run_session
+from vla.session.words import WordsReader, hear
+from vla.teleop.absent import Absent
+from vla.teleop.scripted import Scripted
+
+SIMULATION = ("env=fake", "policy=fake_push", "runtime.pace=free")
+ROBOT = ("robot=fake", "policy=fake_wave", "instruction=wave")
+MOTION = "teleop.motion=[[0,0.02,0],[0,0.04,0.5],[0,0.06,1]]"
+
+
+class Clock:
+    """Time passes only when somebody waits; may do something at a tick."""
+
+    def __init__(self, at=None):
+        self.time, self.ticks, self._at = 7.0, 0, dict(at or {})
+
+    def now(self):
+        return self.time
+
+    def sleep_until(self, moment):
+        self.time = max(self.time, moment)
+        self.ticks += 1
+        self._at.get(self.ticks, lambda: None)()
+
+
+def config_of(name, *overrides):
+    return to_dict(compose_config(CONF, name, [SEARCH_PATH, *overrides]))
+
+
+def run(folder, *overrides, clock=None):
+    """Rows, what was printed, and the recorded dataset."""
+    stream = io.StringIO()
+    config = config_of("rollout", f"run_dir={folder}", "words=none", *overrides)
+    rows = run_session(config, stream, clock or Clock())
+    return rows, stream.getvalue(), read_dataset(folder / "recording")
+
+
+@pytest.fixture
+def robots(monkeypatch):
+    """Every robot that was built."""
+    built = []
+    begin = FakeRobot.__init__
+
+    def remember(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        built.append(self)
+
+    monkeypatch.setattr(FakeRobot, "__init__", remember)
+    return built
+
+
+def commanders(episode):
+    return [episode.names["commander"][index] for index in episode.columns["commander"]]
+
+
+def test_a_policy_in_simulation_leaves_rows_a_recording_and_videos(tmp_path):
+    rows, printed, dataset = run(tmp_path, *SIMULATION, "task=1", "episodes=2", "first_trial=2")
+    assert [(row["trial"], row["outcome"], row["recording"]) for row in rows] == [(2, "SUCCESS", 0), (3, "SUCCESS", 1)]
+    assert [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()] == rows
+    assert "take-overs" in printed
+    assert f"recording: {tmp_path / 'recording'} (episodes 0, 1)" in printed
+    for number, row in enumerate(rows):
+        episode = dataset[number]
+        assert episode.length == row["steps"]
+        assert set(commanders(episode)) == {"policy"}
+        assert {key: episode.metadata[key] for key in ("suite", "task_id", "trial", "policy", "success")} == {
+            "suite": "fake_suite", "task_id": 1, "trial": 2 + number, "policy": "tests.fakes.PushPolicy",
+            "success": True,
+        }  # fmt: skip
+        with av.open(row["video"]) as video:
+            assert video.streams.video[0].codec_context.name == "h264"
+    assert (tmp_path / "config.yaml").exists()
+    assert not list((tmp_path / "videos").glob(".*"))
+
+
+def test_simulation_in_real_time_meets_its_deadlines(tmp_path):
+    clock = Clock()
+    (row,), _, _ = run(tmp_path, *SIMULATION, "runtime.pace=realtime", "task=3", "max_s=1", clock=clock)
+    assert (row["steps"], row["rate"], row["late"], clock.ticks) == (20, 20.0, 0, 20)
+
+
+def test_a_robot_begins_at_home_holds_in_the_end_and_is_let_go(tmp_path, robots):
+    (row,), _, dataset = run(tmp_path, *ROBOT, "home=[0.1,0,0.5]", "max_s=0.2")
+    (robot,) = robots
+    assert robot.log == ["connect", "go_to [0.1, 0.0, 0.5]", "stop", "disconnect"]
+    assert (row["steps"], row["rate"], row["late"]) == (10, 50.0, 0)
+    columns = dataset[0].columns
+    np.testing.assert_array_equal(columns["action"], np.array(robot.sent, dtype=np.float32))
+    np.testing.assert_allclose(columns["observation.effort"], 2 * columns["observation.state"], atol=1e-6)
+    np.testing.assert_allclose(columns["observation.image_age.front"], 0.005, atol=1e-6)
+    assert dataset.info["robot_type"] == "fake"
+    assert tuple(dataset.features["action"]["names"]) == ROBOT_SPEC.names
+    assert dataset[0].metadata["robot"] == "tests.fakes.FakeRobot"
+
+
+def test_a_second_episode_without_home_lifts_the_stop_where_the_robot_stands(tmp_path, robots):
+    rows, _, _ = run(tmp_path, *ROBOT, "episodes=2", "max_s=0.1")
+    assert [row["outcome"] for row in rows] == ["FAILURE", "FAILURE"]
+    assert robots[0].log == ["connect", "stop", "go_to [0.25, 0.0, 0.0]", "stop", "disconnect"]
+
+
+def test_teleoperation_alone_holds_until_the_person_takes_over_and_after(tmp_path, robots):
+    (row,), _, dataset = run(
+        tmp_path,
+        "robot=fake",
+        "policy=hold",
+        "instruction=wave",
+        "teleop=scripted",
+        MOTION,
+        "teleop.start=2",
+        "max_s=0.2",
+    )
+    assert commanders(dataset[0]) == ["nobody"] * 2 + ["person"] * 3 + ["nobody"] * 5
+    assert row["share"] == {"policy": 0.0, "nobody": 0.7, "person": 0.3}
+    np.testing.assert_allclose(np.array(robots[0].sent)[:, 1], [0, 0, 0.02, 0.04, 0.06, *[0.06] * 5])
+    np.testing.assert_allclose(np.array(robots[0].sent)[-1], [0, 0.06, 1])  # the grip is kept
+    assert [event for event in dataset[0].columns["events"] if event] == ["take-over", "hand-back"]
+
+
+def test_a_person_takes_over_from_a_policy_and_hands_back_without_a_jump(tmp_path, robots):
+    (row,), printed, dataset = run(
+        tmp_path, *ROBOT, "teleop=scripted", MOTION, "teleop.start=3", "teleop.repeat=4", "max_s=0.4"
+    )
+    assert commanders(dataset[0])[:7] == ["policy"] * 3 + ["person"] * 3 + ["policy"]
+    assert row["take_overs"] == 3
+    assert row["share"]["person"] == pytest.approx(0.45)
+    moves = np.diff(np.array(robots[0].sent)[:, :2], axis=0)
+    assert np.abs(moves).max() <= 0.0605
+    assert "45%" in printed
+
+
+def test_deltas_are_commanded_as_they_are(tmp_path):
+    (row,), _, dataset = run(
+        tmp_path, "env=fake", "policy=hold", "runtime.pace=free", "task=3", "teleop=scripted", "teleop.start=1",
+        "teleop.motion=[[0.5,-1],[0.25,1]]", "max_s=0.3",
+    )  # fmt: skip
+    sent = dataset[0].columns["action"]
+    np.testing.assert_allclose(sent, [[0, 0], [0.5, -1], [0.25, 1], *[[0, 1]] * 3])
+    assert row["policy_calls"] == 0
+
+
+def test_ctrl_c_ends_the_episode_politely(tmp_path, robots):
+    clock = Clock({5: lambda: os.kill(os.getpid(), signal.SIGINT)})
+    with pytest.raises(InterruptedRunError, match="Ctrl-C"):
+        run(tmp_path, *ROBOT, "episodes=3", clock=clock)
+    assert robots[0].log == ["connect", "stop", "stop", "stop", "disconnect"]  # at once, in the loop, in the end
+    episode = read_dataset(tmp_path / "recording")[0]
+    assert episode.length == 5
+    assert episode.columns["events"][-1] == "stop: Ctrl-C"
+    assert (episode.metadata["outcome"], episode.metadata["detail"]) == ("STOPPED", "Ctrl-C")
+    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert (row["outcome"], row["steps"]) == ("STOPPED", 5)
+
+
+def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
+    with pytest.raises(InterruptedRunError, match="Ctrl-C"):
+        run(tmp_path, *ROBOT, "robot.trouble=interrupted", "home=[0.1,0,0.5]")
+    assert robots[0].log == ["connect", "stop", "stop", "disconnect"]
+    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert (row["outcome"], row["steps"], row["recording"]) == ("STOPPED", 0, None)
+
+
+def test_a_robot_that_cannot_be_connected_is_said(tmp_path, robots):
+    with pytest.raises(EvaluationError, match="RuntimeError: follower_left: no such port"):
+        run(tmp_path, *ROBOT, "robot.trouble=unplugged")
+    assert robots[0].log == ["connect"]
+
+
+@pytest.mark.parametrize(
+    ("override", "outcome", "steps"), [("robot.refuse_at=6", "STOPPED", 6), ("policy.fail_at=3", "ERROR", 8)]
+)
+def test_what_fails_ends_with_a_robot_that_holds_and_a_recording(tmp_path, robots, override, outcome, steps):
+    if outcome == "ERROR":
+        with pytest.raises(EvaluationError, match=r"broke off: ArithmeticError: the network is on fire"):
+            run(tmp_path, *ROBOT, override, "max_s=1")
+        assert "infer" in (tmp_path / "traceback.txt").read_text()
+    else:
+        run(tmp_path, *ROBOT, override, "max_s=1")
+    assert robots[0].log == ["connect", "stop", "disconnect"]
+    episode = read_dataset(tmp_path / "recording")[0]
+    assert (episode.length, episode.metadata["outcome"]) == (steps, outcome)
+
+
+def test_words_may_change_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("go left\n"))
+    started = []
+    monkeypatch.setattr(WordsReader, "start", lambda self: started.append(self))
+    say = lambda: started[0]._listen()  # noqa: E731
+    _, printed, dataset = run(tmp_path, *ROBOT, "max_s=0.2", "words=stdin", clock=Clock({4: say}))
+    assert dataset[0].columns["instruction"].tolist() == ["wave"] * 4 + ["go left"] * 6
+    assert dataset[0].columns["events"][4] == "words: go left"
+    assert "words: go left" in printed
+
+
+def test_words_of_a_pipe_are_not_lost_in_the_reset(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("go left\n"))
+    _, _, dataset = run(tmp_path, *ROBOT, "max_s=5", "words=stdin", "film=false")
+    assert dataset[0].columns["instruction"][-1] == "go left"
+
+
+def test_typed_lines():
+    inbox, released = Inbox("wave"), []
+    release = lambda: released.append(True)  # noqa: E731
+    assert [hear(line, inbox, release) for line in ("\n", "go left \n")] == ["", "words: go left"]
+    assert released == [True]
+    assert inbox.instruction == "go left"
+    assert "no such command" in hear("/dnoe", inbox, release)
+    assert not inbox.succeeded
+    hear("/done", inbox, release)
+    hear("/stop", inbox, release)
+    assert inbox.succeeded
+    assert inbox.stop_reason == "/stop was typed"
+    reader = WordsReader(["turn"], inbox, release, print)
+    reader.start()
+    reader.thread.join(10)
+    assert inbox.instruction == "turn"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["env=fake", "policy=fake_push", "task=9"], "has the tasks 0 to 3, got 9"),
+        (["env=fake", "policy=fake_push", "runtime.pace=fast"], "expected realtime or free, got 'fast'"),
+        (["robot=fake", "policy=fake_wave"], "a robot knows no task"),
+        ([*ROBOT, "home=[1,2]"], "home: expected 3 numbers"),
+        (["robot=fake", "policy=fake_bound", "instruction=wave"], "reads a simulator; a robot has none"),
+        ([*ROBOT, "teleop=scripted", "teleop.motion=[[1,2]]"], "teleop.motion: expected 3 numbers a tick"),
+        ([*ROBOT, "episodes=0"], "episodes: expected a number of at least 1"),
+        ([*ROBOT, "max_s=-1"], "max_s: expected seconds above 0"),
+        ([*ROBOT, "words=loud"], "expected auto, stdin or none"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_moves(tmp_path, robots, overrides, message):
+    with pytest.raises(RefusedError, match=r".") as caught:
+        run(tmp_path / "run", *overrides)
+    assert message in str(caught.value)
+    assert all(robot.log == [] for robot in robots)
+    assert not (tmp_path / "run" / "recording").exists()
+
+
+def test_a_policy_of_another_rate_is_refused_on_a_robot_and_said_in_simulation(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.fakes.PushPolicy.embodiment", SimpleNamespace(hz=25.0), raising=False)
+    with pytest.raises(RefusedError, match=r"25 actions a second, this one takes 50; set the robot's rate"):
+        run(tmp_path / "a", "robot=fake", "policy=fake_push", "instruction=wave")
+    _, printed, _ = run(tmp_path / "b", *SIMULATION, "max_s=0.1")
+    assert "25 actions a second, this one takes 20" in printed
+
+
+def test_a_folder_is_used_once_and_a_misspelt_key_is_named(tmp_path, capsys):
+    run(tmp_path, *SIMULATION, "max_s=0.1")
+    with pytest.raises(RefusedError, match="holds a session already"):
+        run(tmp_path, *SIMULATION)
+    assert main(CONF, ["episods=2"]) == 2
+    assert "Did you mean 'episodes'" in capsys.readouterr().err
+
+
+def test_a_replay_of_a_simulation_is_exact(tmp_path):
+    run(tmp_path, *SIMULATION, "task=1", "first_trial=2")
+    stream = io.StringIO()
+    config = config_of("replay", "env=fake", f"recording={tmp_path / 'recording'}")
+    assert replay(config, stream) == 0.0
+    assert "largest difference in the state reached: 0\n" in stream.getvalue()
+    assert replay({**config, "trial": 3}, stream) > 0
+
+
+def test_a_replay_on_a_robot_goes_slowly_to_the_start_first(tmp_path, robots, monkeypatch):
+    run(tmp_path, *ROBOT, "home=[0.1,0.2,0.5]", "max_s=0.2")
+    stream = io.StringIO()
+    config = config_of("replay", "robot=fake", f"recording={tmp_path / 'recording'}")
+    assert replay(config, stream, Clock()) == 0.0
+    recorded, replayed = robots
+    assert replayed.log == ["connect", "go_to [0.1, 0.2, 0.5]", "stop", "disconnect"]
+    np.testing.assert_array_equal(replayed.sent, recorded.sent)
+    config["robot"]["sag"] = 0.01
+    assert replay(config, stream, Clock()) == pytest.approx(0.01)
+    assert "0.01 (elbow [rad], step 0)" in stream.getvalue()
+    config["robot"] |= {"refuse_at": 4}
+    with pytest.raises(EvaluationError, match="stopped after 4 of 10 steps: waist: too fast"):
+        replay(config, stream, Clock())
+    assert robots[-1].log[-2:] == ["stop", "disconnect"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["env=fake", "episode=4"], "has the episodes 0 to 0, got 4"),
+        (["robot=fake"], "its actions have 2 numbers, expected 3"),
+        (["env=aloha_insertion"], "recorded in 'fake_suite', got 'aloha_insertion'"),
+    ],
+)
+def test_a_replay_that_does_not_fit_is_refused(tmp_path, overrides, message):
+    run(tmp_path, *SIMULATION, "max_s=0.2")
+    with pytest.raises(RefusedError) as caught:
+        replay(config_of("replay", f"recording={tmp_path / 'recording'}", *overrides), io.StringIO())
+    assert message in str(caught.value)
+
+
+def test_a_replay_of_a_dataset_that_somebody_collected(tmp_path):
+    def collect(root, stride):
+        env = FakeEnv("fake_suite", 1)
+        metadata = {"suite": "fake_suite", "task_id": 1}
+        recorder = Recorder(DatasetWriter(root).add, hz=20.0, stride=stride, metadata=metadata)
+        run_episode(env, OpenLoop(SteadyPolicy()), LimitFilter(env.action_spec), [recorder], trial=2, max_steps=40)
+
+    stream = io.StringIO()
+    collect(tmp_path / "every", 1)
+    assert replay(config_of("replay", "env=fake", f"recording={tmp_path / 'every'}"), stream) < 1e-6  # of float32
+    collect(tmp_path / "second", 2)
+    with pytest.raises(RefusedError, match=r"expected every control step \(20 a second\), got 10"):
+        replay(config_of("replay", "env=fake", f"recording={tmp_path / 'second'}"), stream)
+
+
+def test_teleoperators_keep_their_promises():
+    assert isinstance(Scripted([[0.0]]), SpecTeleoperator)
+    nobody: Teleoperator = Absent()
+    nobody.connect()
+    assert not nobody.wants_control()
+    assert not nobody.align(np.zeros(3))
+    with pytest.raises(RuntimeError, match="nobody is there"):
+        nobody.get_action()
+    nobody.disconnect()
+    for motion, start in (([[np.nan]], 0), ([], 0), ([[1.0]], -1)):
+        with pytest.raises(ValueError, match=r"teleop\."):
+            Scripted(motion, start)

@@ -1,0 +1,86 @@
+"""A subscriber that films a session as it runs: cameras side by side, with the words and who commands."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from vla.types import Commander, Episode, Image, Observation, Step
+
+CAMERAS, HEIGHT_PX, CAPTION_PX = 3, 240, 24
+FRAMES_PER_S = 10
+COLOURS = {Commander.POLICY: (66, 135, 245), Commander.NOBODY: (150, 150, 150), Commander.PERSON: (245, 158, 66)}  # RGB
+INK = (235, 235, 235)
+
+
+class Film:
+    """Writes an mp4 frame by frame, so that a long session takes no memory. Without cameras there is no film.
+
+    Args:
+        path: of the video; it gets its name when the episode ends.
+        hz: [1/s] control rate; playback is real time.
+
+    Attributes:
+        path: None until the video is whole, or if there is none.
+    """
+
+    def __init__(self, path: Path, hz: float) -> None:
+        self.path: Path | None = None
+        self._target, self._unfinished = path, path.with_name(f".{path.stem}.tmp{path.suffix}")
+        self._stride = max(1, round(hz / FRAMES_PER_S))
+        self._rate = Fraction(hz).limit_denominator(1000) / self._stride
+        self._container: av.container.OutputContainer | None = None
+
+    def on_episode_start(self, observation: Observation) -> None:
+        """Open the file; the first frame tells the size."""
+        if not observation.images:
+            return
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        frame = _frame(observation, Commander.NOBODY)
+        self._container = av.open(str(self._unfinished), "w", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream(
+            "libx264", rate=self._rate, options={"preset": "ultrafast", "crf": "23"}
+        )
+        self._stream.height, self._stream.width = frame.shape[:2]
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.thread_count = 1
+        self._add(frame)
+
+    def on_step(self, step: Step) -> None:
+        """Film what is seen after every `stride`-th action."""
+        if self._container is not None and (step.index + 1) % self._stride == 0:
+            self._add(_frame(step.after, step.commander))
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Close the file and give it its name."""
+        if self._container is None:
+            return
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        self._container = None
+        self.path = self._unfinished.replace(self._target)
+
+    def _add(self, frame: Image) -> None:
+        if self._container is not None:
+            self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+
+def _frame(observation: Observation, commander: Commander) -> Image:
+    """(H, W, 3) the first cameras, each as high as the others, and a caption."""
+    views = [_scaled(observation.images[name]) for name in islice(observation.images, CAMERAS)]
+    view = np.concatenate(views, axis=1)
+    caption = np.full((CAPTION_PX, view.shape[1], 3), (24, 24, 27), np.uint8)
+    caption[:, :8] = COLOURS[commander]
+    words = f"{commander}: {observation.instruction}".encode("ascii", "replace").decode()  # OpenCV's font has no more
+    cv2.putText(caption, words, (14, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK, 1, cv2.LINE_AA)
+    return np.concatenate([caption, view])
+
+
+def _scaled(image: Image) -> Image:
+    width = 2 * max(1, round(image.shape[1] * HEIGHT_PX / image.shape[0] / 2))  # even, as the format wants
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), (width, HEIGHT_PX), interpolation=cv2.INTER_AREA))

@@ -1,0 +1,251 @@
+"""The whole of `scripts/rollout.py`: a policy, a person or both command a simulation or a robot; all is recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+from omegaconf import OmegaConf
+
+from vla.data.lerobot.errors import DatasetError
+from vla.data.session_recorder import SessionRecorder
+from vla.evaluation.config import build, compose_config, to_dict, usage
+from vla.evaluation.episode import seed_generators
+from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.policies.hold import HoldPolicy
+from vla.protocols import SpecTeleoperator, Subscriber
+from vla.runtime.clock import Clock, SystemClock
+from vla.runtime.loop import run_episode
+from vla.runtime.safety import LimitFilter
+from vla.runtime.shared_control import SharedControl
+from vla.session.ending import Ending
+from vla.session.film import Film
+from vla.session.stage import Stage, robot_stage, simulation_stage
+from vla.session.tally import Tally, table
+from vla.session.words import HELP, WordsReader, hear
+from vla.teleop.keyboard import Keyboard
+from vla.types import Episode, Observation, Step
+
+SESSION_KEYS = ("pace",)  # in the runtime config, but not for the executor's constructor
+
+
+def main(conf: Path, overrides: Sequence[str]) -> int:
+    """Compose, run, print what came of it. Returns the exit code."""
+    if {"-h", "--help"} & set(overrides):
+        sys.stdout.write(usage(conf, "rollout", "python scripts/rollout.py"))
+        return 0
+    try:
+        run_session(to_dict(compose_config(conf, "rollout", overrides)), sys.stdout)
+    except (EvaluationError, DatasetError) as error:
+        sys.stderr.write(f"{error}\n")
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:  # asked twice: at once; the journal is finished when the dataset is opened next
+        sys.stderr.write("Interrupted.\n")
+        return InterruptedRunError.exit_code
+    return 0
+
+
+def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -> list[dict[str, Any]]:
+    """Run the episodes of a session.
+
+    Args:
+        config: `conf/rollout.yaml`, resolved.
+        stream: where the summary goes.
+        clock: paces the ticks.
+
+    Returns:
+        A row of `vla.session.tally.Tally.row` an episode, with the paths of its recording and its video.
+
+    Raises:
+        RefusedError: bad input; nothing moved.
+        EvaluationError: an episode broke off; the robot holds, and what was recorded is kept.
+        InterruptedRunError: Ctrl-C; the same.
+    """
+    clock = clock or SystemClock()
+    _check(config)
+    folder = Path(config["run_dir"] or f"runs/rollout/{time.strftime('%Y-%m-%d_%H-%M-%S')}")
+    if (folder / "episodes.jsonl").exists():
+        raise RefusedError(f"run_dir: {folder} holds a session already. Choose another folder.")
+    policy = build(config["policy"], "policy")
+    stage = _stage(config, clock)
+    with ExitStack() as stack:
+        stack.callback(stage.env.close)
+        session = _Session(config, stage, policy, folder, stream, clock)
+        stack.callback(session.close)
+        stack.callback(session.connect())
+        ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
+        try:
+            for number in range(config["episodes"]):
+                session.run(number, ending)
+                if ending.reason:
+                    raise InterruptedRunError(f"{ending.reason}: the session ended; what was recorded is kept.")
+        finally:
+            session.report()
+    return session.rows
+
+
+class _Session:
+    """What stays the same from one episode to the next."""
+
+    def __init__(
+        self, config: dict[str, Any], stage: Stage, policy: Any, folder: Path, stream: TextIO, clock: Clock
+    ) -> None:
+        self._config, self._stage, self._folder, self._stream, self._clock = config, stage, folder, stream, clock
+        self.rows: list[dict[str, Any]] = []
+        self._listeners: list[Subscriber] = []
+        self._teleoperator = build(config["teleop"], "teleop")
+        if isinstance(self._teleoperator, SpecTeleoperator):
+            try:
+                self._teleoperator.prepare(stage.spec)
+            except ValueError as error:
+                raise RefusedError(str(error)) from error
+        if hasattr(policy, "bind"):
+            if not stage.simulated:
+                raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
+            policy.bind(stage.env.unwrapped)
+        trained = getattr(getattr(policy, "embodiment", None), "hz", stage.spec.hz)
+        if trained != stage.spec.hz:
+            text = f"policy: its chunks are for {trained:g} actions a second, this one takes {stage.spec.hz:g}"
+            if not stage.simulated:
+                raise RefusedError(f"{text}; set the robot's rate, or choose another policy.")
+            self._say(text)
+        runtime = {key: value for key, value in config["runtime"].items() if key not in SESSION_KEYS}
+        # Doing nothing means something else to each robot; an executor of zeros would not know.
+        inference = None if isinstance(policy, HoldPolicy) else build(runtime, "runtime")(policy)
+        self._control = SharedControl(inference, self._teleoperator)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+        self._recorder = self._make_recorder() if config["record"] else None
+
+    def connect(self) -> Callable[[], None]:
+        """Connect the person's device and listen to words; returns what lets go of it.
+
+        Raises:
+            EvaluationError: the device cannot be opened.
+        """
+        words, inbox = self._config["words"], self._stage.inbox
+        keyboard = self._teleoperator if isinstance(self._teleoperator, Keyboard) else None
+        if keyboard:
+            keyboard.say, keyboard.on_line = self._say, lambda line: hear(line, inbox, self._control.release)
+        try:
+            self._teleoperator.connect()
+        except (RuntimeError, OSError) as error:
+            raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
+        if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
+            self._say(HELP)
+            self._listeners.append(WordsReader(sys.stdin, inbox, self._control.release, self._say))
+        disconnect: Callable[[], None] = self._teleoperator.disconnect
+        return disconnect
+
+    def _say(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def run(self, number: int, ending: Ending) -> None:
+        """One episode, whatever becomes of it."""
+        config, stage = self._config, self._stage
+        trial = config["first_trial"] + number
+        seed_generators(config["seed"] + number)
+        tally = Tally(self._clock)
+        film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
+        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), ending, tally, self._control, *self._listeners]
+        subscribers += [film] if film else []
+        if self._recorder:
+            self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}
+            subscribers.append(self._recorder)
+        recorded = len(self._recorder.recorded) if self._recorder else 0
+        limit = stage.max_steps if config["max_s"] is None else math.ceil(config["max_s"] * stage.spec.hz)
+        try:
+            run_episode(stage.env, self._control, LimitFilter(stage.spec), subscribers, trial=trial, max_steps=limit)
+        except Exception as error:
+            (self._folder / "traceback.txt").write_text(traceback.format_exc())
+            raise EvaluationError(
+                f"episode {number} broke off: {type(error).__name__}: {error}\nThe robot holds, and what was recorded "
+                f"is kept. More in {self._folder / 'traceback.txt'}."
+            ) from error
+        finally:
+            if tally.episode is not None:
+                row = tally.row(number, stage.env.pacer)
+                row["video"] = str(film.path) if film and film.path else None
+                fresh = self._recorder.recorded[recorded:] if self._recorder else []
+                row["recording"] = fresh[-1] if fresh else None
+                self.rows.append(row)
+                self._say(f"episode {number}: {row['outcome']} after {row['steps']} steps")
+                with (self._folder / "episodes.jsonl").open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+
+    def report(self) -> None:
+        """Print the table and where things are."""
+        if not self.rows:
+            return
+        self._stream.write(table(self.rows) + "\n")
+        if self._recorder and self._recorder.recorded:
+            episodes = ", ".join(map(str, self._recorder.recorded))
+            self._stream.write(f"recording: {self._recorder.root} (episodes {episodes})\n")
+        for row in self.rows:
+            if row["video"]:
+                self._stream.write(f"video: {row['video']}\n")
+
+    def close(self) -> None:
+        """Finish the dataset."""
+        if self._recorder and self._recorder.recorded:
+            self._recorder.close()
+
+    def _make_recorder(self) -> SessionRecorder:
+        config, stage = self._config, self._stage
+        root = Path(config["recording"] or self._folder / "recording")
+        recorder = SessionRecorder(
+            root,
+            hz=stage.spec.hz,
+            robot_type=stage.robot_type,
+            state_names=stage.state_names,
+            action_names=stage.spec.names,
+            cameras=config["cameras"],
+            metadata={
+                **stage.metadata,
+                **{part: config[part]["_target_"] for part in ("policy", "runtime", "teleop")},
+                "policy_settings": {key: value for key, value in config["policy"].items() if key != "_target_"},
+            },
+        )
+        if recorder.mended:
+            self._stream.write(f"{root}: episodes {recorder.mended} of a killed session were finished\n")
+        return recorder
+
+
+class _HoldInTheEnd:
+    """Comes first: nobody writes files while a robot is still moving."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    def on_episode_start(self, observation: Observation) -> None:
+        """Nothing to note."""
+
+    def on_step(self, step: Step) -> None:
+        """Nothing to note."""
+
+    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
+        """Hold."""
+        self._stage.env.hold()
+
+
+def _check(config: dict[str, Any]) -> None:
+    if type(config["episodes"]) is not int or config["episodes"] < 1:
+        raise RefusedError(f"episodes: expected a number of at least 1, got {config['episodes']!r}.")
+    if config["max_s"] is not None and not config["max_s"] > 0:
+        raise RefusedError(f"max_s: expected seconds above 0, or null, got {config['max_s']!r}.")
+    if config["words"] not in ("auto", "stdin", "none"):
+        raise RefusedError(f"words: expected auto, stdin or none, got {config['words']!r}.")
+
+
+def _stage(config: dict[str, Any], clock: Clock) -> Stage:
+    if config.get("robot"):
+        return robot_stage(config["robot"], config["instruction"], config["home"], clock)
+    return simulation_stage(config["env"], config["task"], config["instruction"], config["runtime"]["pace"], clock)

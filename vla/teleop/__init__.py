@@ -1,0 +1,1 @@
+"""What people command with besides leader arms, and stand-ins for people."""
