@@ -1,19 +1,35 @@
-"""What can this machine do, and does it conform? `python scripts/doctor.py [suite ...]`; exit code 1 on drift."""
+"""What can this machine do, and does it conform? `python scripts/doctor.py [suite ...]`; exit code 1 on drift.
+
+`python scripts/doctor.py robot=aloha` examines arms instead: ports, servos, settings, and says what to mend.
+"""
 
 import sys
+from pathlib import Path
 
-from envs.libero import doctor
+CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def main(arguments: list[str]) -> int:
-    """`--gl` only looks for a renderer; suite names say whose references to compare with."""
+    """`--gl` only looks for a renderer; suite names say whose references to compare with; `robot=...` is for arms."""
     try:
+        if any(argument.startswith("robot") for argument in arguments):
+            return _examine_robot(arguments)
+        from envs.libero import doctor  # needs a simulator, which arms do not
+
         if arguments == ["--gl"]:
             return doctor.check_gl()
         return doctor.check_machine(arguments or ["libero_object"])
     except (RuntimeError, ValueError) as error:
         print(f"doctor: {error}", file=sys.stderr)
         return 2
+
+
+def _examine_robot(arguments: list[str]) -> int:
+    from robot_drivers.aloha.doctor import check
+    from vla.evaluation.config import compose_config, to_dict
+
+    config = to_dict(compose_config(CONF, "doctor", arguments))
+    return 1 if check(config["robot"], config["leader"], print) else 0
 
 
 if __name__ == "__main__":

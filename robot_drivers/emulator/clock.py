@@ -36,6 +36,8 @@ class VirtualClock:
             self._move()
             self._changed.wait_for(lambda: self._now >= moment)
             self._sleeping.remove(sleeper)
+            if self._attending and not sleeper[1]:
+                self._move()  # nobody waits for this thread, and it may never sleep again
 
     def advance_to(self, moment: float) -> None:
         """Move the time from outside, whoever works; never backwards."""

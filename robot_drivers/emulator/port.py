@@ -49,7 +49,8 @@ class EmulatedPort:
     def write(self, data: bytes) -> int:
         """Send a request; the replies are under way."""
         self._check()
-        self._coming += self._bus.receive(bytes(data), self._timeline.now(), self.baudrate)
+        under_way = [*self._coming, *self._bus.receive(bytes(data), self._timeline.now(), self.baudrate)]
+        self._coming = deque(sorted(under_way, key=lambda delivery: delivery.due))  # a late reply keeps no other back
         return len(data)
 
     def read(self, size: int = 1) -> bytes:

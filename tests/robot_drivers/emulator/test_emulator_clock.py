@@ -27,6 +27,17 @@ def test_time_stands_still_while_an_attending_thread_works():
     assert clock.now() == 5.0
 
 
+def test_time_goes_on_when_a_thread_that_does_not_attend_is_done():
+    clock = VirtualClock()
+    with clock.attending():
+        passing = threading.Thread(target=clock.sleep_until, args=(1.0,))
+        passing.start()
+        passing.join(0.05)
+        clock.sleep_until(2.0)
+        assert clock.now() == 2.0
+    passing.join()
+
+
 def test_threads_side_by_side_share_the_time_instead_of_adding_it_up():
     clock = VirtualClock()
     barrier = threading.Barrier(4)

@@ -1,0 +1,128 @@
+"""One arm on its bus: states out, goals in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from robot_drivers.aloha.arming import arm
+from robot_drivers.aloha.calibration import to_ticks
+from robot_drivers.aloha.config import ArmConfig
+from robot_drivers.aloha.layout import ArmLayout, ServoLayout
+from robot_drivers.aloha.ram import goal_ticks, restore
+from robot_drivers.aloha.state import ADDRESS, LENGTH, ArmState, StateKeeper
+from robot_drivers.clock import Clock
+from robot_drivers.dynamixel.bus import Bus
+from vla.types import FloatArray
+
+
+class Arm:
+    """Reads and writes; what to write is the worker's business.
+
+    Args:
+        bus: of the arm.
+        layout: its servos.
+        config: its behaviour.
+        clock: for the times of states.
+
+    Attributes:
+        bus, layout, config: as given.
+        torque: by ID, whether its motor ought to be on.
+        fast: whether all servos answer fast reads; found out when connecting.
+    """
+
+    def __init__(self, bus: Bus, layout: ArmLayout, config: ArmConfig, clock: Clock) -> None:
+        self.bus, self.layout, self.config = bus, layout, config
+        self.torque = dict.fromkeys(layout.ids, False)
+        self.fast = False
+        self._clock = clock
+        self._keeper = StateKeeper(layout)
+        self._goal = layout.servos[0].model["goal_position"]
+
+    def connect(self, *, torque: bool, write_eeprom: bool = False) -> None:
+        """Open the port, check the arm and take hold of it without moving it.
+
+        Raises:
+            ArmingRefused, BusError: the port is closed again.
+        """
+        self.bus.open()
+        try:
+            arm(self.bus, self.layout, self.config, torque=torque, write_eeprom=write_eeprom)
+            self.fast = not self.bus.sync_read(self.layout.ids, ADDRESS, LENGTH, fast=True).missing
+            for servo in self.layout.servos:
+                self.torque[servo.id] = bool(self.bus.read(servo.id, servo.model["torque_enable"]))
+                if self.torque[servo.id] and not torque:  # a leader whose host died in the middle still holds
+                    restore(self.bus, servo, self.config, torque=True)
+        except BaseException:
+            self.bus.close()
+            raise
+
+    def read(self, silent: frozenset[int] = frozenset()) -> ArmState | None:
+        """The state of all servos. Who does not answer is asked a second time.
+
+        Args:
+            silent: IDs not to ask, because they are rebooting.
+
+        Returns:
+            None while a servo has never answered.
+
+        Raises:
+            Unplugged: the port is gone.
+        """
+        asked = [id for id in self.layout.ids if id not in silent]
+        replies = self.bus.sync_read(asked, ADDRESS, LENGTH, fast=self.fast)
+        statuses = dict(replies.statuses)
+        if replies.missing:
+            statuses |= self.bus.sync_read(replies.missing, ADDRESS, LENGTH).statuses
+        return self._keeper.update(statuses, tuple(self.bus.alerts), self._clock.now())
+
+    def write_goals(self, goal: FloatArray) -> None:
+        """Send goals, within the limits that the servos have themselves.
+
+        Args:
+            goal: [rad] (7,) six joints, then the gripper's servo.
+
+        Raises:
+            Unplugged: the port is gone.
+        """
+        servos = [servo for servo in self.layout.primaries if self.torque[servo.id]]
+        ticks = dict(zip((servo.id for servo in self.layout.primaries), to_ticks(goal), strict=True))
+        if servos:
+            self.bus.sync_write(self._goal, {servo.id: goal_ticks(servo, ticks[servo.id]) for servo in servos})
+
+    def set_torque(self, servo: ServoLayout, on: bool) -> None:
+        """Switch a motor and its shadow on, where it stands, or off. Off lets the joint fall.
+
+        Raises:
+            BusError: see `errors`.
+        """
+        for member in self.layout.servos:
+            if servo.id not in (member.id, member.shadows):
+                continue
+            with self.bus.line():
+                self.torque[member.id] = on
+                if on:
+                    restore(self.bus, member, self.config, torque=True)
+                else:
+                    self.bus.write(member.id, member.model["bus_watchdog"], 0)
+                    self.bus.write(member.id, member.model["torque_enable"], 0)
+
+    def recover(self, servo: ServoLayout) -> tuple[str, ...]:
+        """Bring one servo back to what it must be, without motion; the registers that were wrong.
+
+        Raises:
+            BusError: see `errors`.
+        """
+        return restore(self.bus, servo, self.config, torque=self.torque[servo.id])
+
+    def release_watchdogs(self) -> None:
+        """Let the arm hold for ever without a host: the last thing before the port closes.
+
+        Raises:
+            BusError: see `errors`.
+        """
+        for servo in self.layout.servos:
+            self.bus.write(servo.id, servo.model["bus_watchdog"], 0)
+
+    def at_rest(self, state: ArmState, tolerance: float = 0.15) -> bool:
+        """Whether every joint is within `tolerance` [rad] of where it can lie without torque."""
+        return bool(np.all(np.abs(state.position[:6] - self.layout.rest) < tolerance))

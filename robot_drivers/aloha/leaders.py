@@ -1,0 +1,147 @@
+"""The two leader arms behind `vla.protocols.Teleoperator`: a person squeezes a gripper, and from then on commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+
+from robot_drivers.aloha.arm import Arm
+from robot_drivers.aloha.calibration import GripperSet
+from robot_drivers.aloha.config import ArmConfig
+from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.startup import start_workers
+from robot_drivers.aloha.worker import ArmWorker
+from robot_drivers.clock import Clock
+from vla.protocols import SafetyStop
+from vla.types import FloatArray
+
+ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
+BLEND = 1.0  # [s] in which what is left of that distance is taken back
+
+
+class _Phase(StrEnum):
+    FREE = "free"  # without torque, nobody commands
+    ALIGNING = "aligning"  # on the way to the followers, with torque
+    COMMANDING = "commanding"  # without torque, in the person's hands
+
+
+class LeaderArms:
+    """Two leaders. Their grippers never have torque, so that they can be squeezed at any time.
+
+    Args:
+        arms: left, right; `connect` opens them.
+        grippers: constants of the grippers.
+        follower: whose limits commands are kept in; a leader reaches further.
+        config: behaviour.
+        clock: the robot's time.
+
+    Attributes:
+        workers: left, right; empty while not connected.
+    """
+
+    def __init__(
+        self, arms: Sequence[Arm], grippers: GripperSet, follower: ArmLayout, config: ArmConfig, clock: Clock
+    ) -> None:
+        self._arms, self._grippers, self._config, self._clock = tuple(arms), grippers, config, clock
+        margin = config.limits.margin
+        self._low = np.tile(np.append(follower.low + margin, 0.0), 2)
+        self._high = np.tile(np.append(follower.high - margin, 1.0), 2)
+        self.workers: tuple[ArmWorker, ...] = ()
+        self._phase, self._asked = _Phase.FREE, False
+        self._offset, self._since = np.zeros(14), 0.0
+
+    def connect(self) -> None:
+        """Open and check both leaders; torque stays as it is, which is off at the start.
+
+        Raises:
+            ArmingRefused, BusError: nothing is left open.
+        """
+        self.workers = start_workers(self._arms, self._clock, torque=False)
+        self._phase, self._asked = _Phase.FREE, False
+
+    def wants_control(self) -> bool:
+        """Whether a person has squeezed a leader's gripper since `hand_back`."""
+        if not self._asked:
+            squeezed = self._grippers.squeezed_below
+            self._asked = any(worker.state.position[6] < squeezed for worker in self.workers)
+        return self._asked
+
+    def hand_back(self) -> None:
+        """The person lets the policy command again; bind it to a key or pedal. The arms stay limp in their hands."""
+        self._release(_Phase.FREE)
+        self._asked = False
+
+    def align(self, action: FloatArray) -> bool:
+        """Come one tick nearer to (14,), slowly; True when there, and then the arms are limp in the person's hands.
+
+        Raises:
+            SafetyStop: a leader cannot move.
+            BusError: see `errors`.
+        """
+        if self._phase == _Phase.FREE:
+            for worker in self._ready():
+                worker.hold()
+                for servo in worker.arm.layout.primaries[:6]:
+                    worker.arm.set_torque(servo, True)
+            self._phase = _Phase.ALIGNING
+        there = True
+        speed = self._config.homing.speed * self._config.period
+        for worker, part in zip(self._ready(), np.split(np.asarray(action, dtype=np.float64), 2), strict=True):
+            layout, goal = worker.arm.layout, worker.goal
+            wanted = np.clip(part[:6], layout.low, layout.high)
+            worker.command(np.append(goal[:6] + np.clip(wanted - goal[:6], -speed, speed), goal[6]))
+            there &= bool(np.all(np.abs(worker.state.position[:6] - wanted) < ALIGNED))
+        if not there:
+            return False
+        self._release(_Phase.COMMANDING)
+        self._offset, self._since = np.zeros(14), self._clock.now()
+        self._offset = np.where(self._grippers_of(), 0.0, action - self._measured())
+        return True
+
+    def get_action(self) -> FloatArray:
+        """(14,) where the leaders are, within the followers' limits.
+
+        Raises:
+            SafetyStop: a leader does not answer any more.
+        """
+        self._ready()
+        left = max(0.0, 1.0 - (self._clock.now() - self._since) / BLEND)
+        return np.clip(self._measured() + left * self._offset, self._low, self._high)
+
+    def disconnect(self) -> None:
+        """Let go and close. A leader that is being aligned keeps its torque: it would fall."""
+        workers, self.workers = self.workers, ()
+        for worker in workers:
+            worker.hold()
+            worker.end()
+            worker.arm.bus.close()
+
+    def _ready(self) -> tuple[ArmWorker, ...]:
+        if not self.workers:
+            raise RuntimeError("LeaderArms: expected connected leaders; call connect() first")
+        for worker in self.workers:
+            if worker.fault and worker.clear_fault():
+                raise SafetyStop(f"leader: {worker.fault}")
+        return self.workers
+
+    def _release(self, phase: _Phase) -> None:
+        if self._phase == _Phase.ALIGNING:
+            for worker in self.workers:
+                worker.hold()
+                for servo in worker.arm.layout.primaries[:6]:
+                    worker.arm.set_torque(servo, False)
+        self._phase = phase
+
+    def _measured(self) -> FloatArray:
+        """(14,) on the scale of actions."""
+        parts = []
+        for worker in self.workers:
+            position = worker.state.position
+            parts.append(np.append(position[:6], self._grippers.leader.from_joint(float(position[6]))))
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _grippers_of() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return np.tile(np.arange(7) == 6, 2)

@@ -1,0 +1,127 @@
+"""What one arm's servos say in one tick, decoded and marked with its age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.dynamixel import units
+from robot_drivers.dynamixel.packet import Status
+from vla.types import FloatArray
+
+ADDRESS, LENGTH = 126, 21  # current or load, velocity, position, both trajectories, voltage, temperature
+
+
+@dataclass(frozen=True)
+class ServoState:
+    """One servo at one moment.
+
+    Attributes:
+        time: [s] when it was read.
+        position: [ticks]
+        velocity: [rad/s]
+        effort: [A], or share of the largest torque for a servo that measures no current.
+        voltage: [V]
+        temperature: [degC]
+    """
+
+    time: float
+    position: int
+    velocity: float
+    effort: float
+    voltage: float
+    temperature: float
+
+    @classmethod
+    def decode(cls, data: bytes, has_current: bool, time: float) -> ServoState:
+        """The block from ADDRESS.
+
+        Raises:
+            ValueError: a wrong number of bytes.
+        """
+        if len(data) != LENGTH:
+            raise ValueError(f"servo state: expected {LENGTH} bytes, got {len(data)}: {data.hex(' ')!r}")
+
+        def number(start: int, size: int, *, signed: bool = True) -> int:
+            return int.from_bytes(data[start : start + size], "little", signed=signed)
+
+        scale = units.CURRENT if has_current else units.LOAD
+        return cls(
+            time=time,
+            position=number(6, 4),
+            velocity=number(2, 4) * units.VELOCITY.factor,
+            effort=number(0, 2) * scale.factor,
+            voltage=number(18, 2, signed=False) * units.VOLTAGE.factor,
+            temperature=float(number(20, 1, signed=False)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ArmState:
+    """One arm. Arrays (7,) are six joints, then the gripper's servo.
+
+    Attributes:
+        time: [s] of the oldest reading in it.
+        position: [rad] (7,)
+        velocity: [rad/s] (7,)
+        effort: [A] (7,); share of the largest torque where a servo measures no current.
+        servos: by ID, shadows included.
+        stale: by ID, how many ticks ago it was read, for those that did not answer this time.
+        alerts: IDs that report a hardware error.
+    """
+
+    time: float
+    position: FloatArray  # (7,)
+    velocity: FloatArray  # (7,)
+    effort: FloatArray  # (7,)
+    servos: Mapping[int, ServoState]
+    stale: Mapping[int, int]
+    alerts: frozenset[int]
+
+
+class StateKeeper:
+    """Makes states from replies; who did not answer keeps the last reading, marked stale. Nobody becomes 0.
+
+    Args:
+        layout: of the arm.
+    """
+
+    def __init__(self, layout: ArmLayout) -> None:
+        self._layout = layout
+        self._current = {servo.id: servo.model.has_current for servo in layout.servos}
+        self._servos: dict[int, ServoState] = {}
+        self._stale: dict[int, int] = {}
+
+    def update(self, statuses: Mapping[int, Status], alerts: Sequence[int], now: float) -> ArmState | None:
+        """The state after a tick's replies.
+
+        Args:
+            statuses: by ID; those with an error count as missing.
+            alerts: IDs with the alert bit.
+            now: [s]
+
+        Returns:
+            None while a servo has never answered.
+        """
+        for id in self._layout.ids:
+            status = statuses.get(id)
+            if status is not None and not status.code:
+                self._servos[id] = ServoState.decode(status.params, self._current[id], now)
+                self._stale.pop(id, None)
+            else:
+                self._stale[id] = self._stale.get(id, 0) + 1
+        if len(self._servos) < len(self._layout.ids):
+            return None
+        main = [self._servos[servo.id] for servo in self._layout.primaries]
+        return ArmState(
+            time=min(servo.time for servo in self._servos.values()),
+            position=np.asarray(units.POSITION.decode([servo.position for servo in main])),
+            velocity=np.array([servo.velocity for servo in main]),
+            effort=np.array([servo.effort for servo in main]),
+            servos=dict(self._servos),
+            stale=dict(self._stale),
+            alerts=frozenset(alerts),
+        )

@@ -1,0 +1,15 @@
+"""Four emulated arms at 50 Hz, our driver beside the plain SDK: `python scripts/bench_bus.py [seconds each]`."""
+
+import sys
+
+from robot_drivers.aloha.bus_bench import run, table
+
+
+def main(seconds: str = "60") -> None:
+    """Print what is measured as it goes, then the table."""
+    results = run(float(seconds), lambda line: print(line, flush=True))
+    print(f"\n{table(results)}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,150 @@
+"""Leaders: the squeeze, coming to the followers, commanding within their limits: driver test 18."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from robot_drivers.aloha.emulated import leaders_emulated
+from robot_drivers.emulator.faults import FaultKind
+from robot_drivers.emulator.hands import Keyframes
+from tests.robot_drivers.aloha.bench import HOME, TICK, running
+from vla.protocols import SafetyStop, Teleoperator
+from vla.runtime.safety import LimitFilter
+from vla.runtime.shared_control import Commander, SharedControl
+from vla.types import Observation
+
+
+@contextmanager
+def teleoperation(**options):
+    """A robot at home and its connected leaders."""
+    with running(gravity=False, **options) as bench:
+        leaders = leaders_emulated(bench.emulation)
+        leaders.connect()
+        try:
+            yield bench, leaders
+        finally:
+            leaders.disconnect()
+
+
+def hand(bench, **joints: float) -> None:
+    """A hand pulls joints of both leaders somewhere, at most 3 rad/s."""
+    pose = {f"{side}/{joint}": angle for side in ("leader_left", "leader_right") for joint, angle in joints.items()}
+    bench.backend.guide(Keyframes([(0.0, pose)]))
+
+
+def take_over(bench, leaders) -> int:
+    """Squeeze and wait until aligned; the number of ticks."""
+    hand(bench, gripper=-0.6)
+    bench.wait(1.0)
+    assert leaders.wants_control()
+    for ticks in range(1, 500):
+        if leaders.align(HOME):
+            return ticks
+        bench.wait(TICK)
+    raise TimeoutError
+
+
+def test_nobody_commands_before_the_squeeze():
+    with teleoperation() as (_, leaders):
+        teleoperator: Teleoperator = leaders
+        assert not teleoperator.wants_control()
+
+
+def test_leaders_come_slowly_to_the_followers_and_then_go_limp():
+    with teleoperation() as (bench, leaders):
+        before = bench.backend.motion().position[14:20].copy()
+        ticks = take_over(bench, leaders)
+        distance = np.abs(HOME[:6] - before).max()
+        assert ticks * TICK >= 0.8 * distance / 0.5
+        for bus in ("leader_left", "leader_right"):
+            assert not any(bench.read(id, "torque_enable", bus) for id in range(1, 10))
+        first = leaders.get_action()
+        assert np.abs(first - HOME)[:6].max() < 0.02
+        hand(bench, gripper=-0.6, waist=0.4)
+        bench.wait(1.5)
+        assert leaders.get_action()[0] == pytest.approx(0.4, abs=0.02)
+        assert leaders.get_action()[6] == pytest.approx((-0.6 + 0.6842) / (0.3083 + 0.6842), abs=0.01)
+        leaders.hand_back()
+        hand(bench, gripper=0.2)
+        bench.wait(1.0)
+        assert not leaders.wants_control()
+
+
+def test_18_a_leader_outside_the_followers_limits_is_clamped():
+    with teleoperation() as (bench, leaders):
+        take_over(bench, leaders)
+        hand(bench, shoulder=1.9, elbow=-2.1, gripper=-1.5)
+        bench.wait(3.0)
+        action = leaders.get_action()
+        spec = bench.robot.action_spec
+        assert bench.backend.motion().position[15] == pytest.approx(1.9, abs=0.01)
+        assert action[1] == pytest.approx(1.2366, abs=1e-6)
+        assert action[2] == pytest.approx(-1.7428, abs=1e-6)
+        assert action[6] == 0.0
+        assert (action >= spec.low).all()
+        assert (action <= spec.high).all()
+
+
+def test_a_person_takes_over_and_hands_back_without_a_jump():
+    class Still:
+        policy_calls, policy_s = 0, 0.0
+
+        def reset(self, spec) -> None: ...
+
+        def next_action(self, observation):
+            return HOME
+
+    with teleoperation() as (bench, leaders):
+        control, polite = SharedControl(Still(), leaders), LimitFilter(bench.robot.action_spec)
+        control.reset(bench.robot.action_spec)
+        commanders, states = [], []
+        for k in range(700):
+            if k == 20:
+                hand(bench, gripper=-0.6)
+            if k == 450:
+                hand(bench, gripper=-0.2, waist=0.5, elbow=1.0)
+            if k == 600:
+                leaders.hand_back()
+                hand(bench, gripper=0.2)
+            state = bench.robot.get_reading().state
+            observation = Observation({}, state, "", bench.clock.now())
+            action, _ = polite(control.next_action(observation), observation)
+            bench.robot.send_action(action)
+            bench.wait(TICK)
+            commanders.append(control.commander)
+            states.append(state)
+        seen = [c for k, c in enumerate(commanders) if k == 0 or c != commanders[k - 1]]
+        assert seen[:3] == [Commander.POLICY, Commander.NOBODY, Commander.PERSON]
+        assert seen[-1] == Commander.POLICY
+        assert states[590][0] == pytest.approx(0.5, abs=0.05)
+        assert np.abs(np.diff(states, axis=0)[:, [0, 1, 2, 3, 4, 5]]).max() < 0.065
+
+
+def test_a_leader_that_falls_silent_stops_the_person():
+    with teleoperation() as (bench, leaders):
+        take_over(bench, leaders)
+        bench.fault(FaultKind.DROP_REPLY, "leader_right")
+        bench.wait(0.3)
+        with pytest.raises(SafetyStop, match=r"leader.*no answer"):
+            leaders.get_action()
+
+
+def test_leaders_that_hold_already_go_on_holding():
+    with running(home=False, gravity=False) as bench:
+        for id in (2, 3):  # the shoulder and its shadow
+            bench.emulation.buses["leader_left"].servo(id).write(64, bytes((1,)))
+        leaders = leaders_emulated(bench.emulation)
+        leaders.connect()
+        bench.wait(2.0)
+        assert bench.read(2, "torque_enable", "leader_left") == 1
+        assert bench.read(1, "torque_enable", "leader_left") == 0
+        assert leaders.workers[0].take_events() == ()
+        leaders.disconnect()
+
+
+def test_leaders_must_be_connected():
+    with running(home=False) as bench, pytest.raises(RuntimeError, match="call connect"):
+        leaders_emulated(bench.emulation).get_action()
