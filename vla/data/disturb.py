@@ -100,7 +100,7 @@ class NoisyDemonstrator:
             self._left = int(generator.integers(4, 16))
             self._push, self._slips = generator.normal(0.0, 1.3 * self._scale), False
             if self._spec.kind == "eef_delta":
-                self._push[2] = abs(self._push[2])  # away from the table
+                self._push[2:3] = np.abs(self._push[2:3])  # away from the table
         elif self._pushed and generator.random() < self._push_rate:
             self._left = int(generator.integers(2, 7))
             self._push = generator.normal(0.0, self._scale)
