@@ -11,7 +11,8 @@ from robot_drivers.aloha.calibration import gripper_set
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import ALOHA_WX250S, VX300S
 from robot_drivers.aloha.leaders import LeaderArms
-from robot_drivers.aloha.robot import SIDES, AlohaRobot, Camera
+from robot_drivers.aloha.robot import SIDES, AlohaRobot
+from robot_drivers.cameras.camera import Camera
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel.bus import Bus
 from robot_drivers.dynamixel.errors import PortMissing
