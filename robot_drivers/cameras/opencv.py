@@ -51,8 +51,7 @@ class V4l2Device:
         if not Path(self.where).exists():
             found = ", ".join(sorted(map(str, Path("/dev").glob("video*")))) or "no camera at all"
             raise CameraMissing(self.where, "a device file", f"none; there is {found}", "Plug it in, look at the udev rules.")
-        # The number behind a name by udev: OpenCV takes some names for files.
-        self._capture = cv2.VideoCapture(str(Path(self.where).resolve()), cv2.CAP_V4L2)
+        self._capture = cv2.VideoCapture(self._index(), cv2.CAP_V4L2)
         if not self._capture.isOpened():
             self.close()
             remedy = "Close other programs that use it; the user must be in the group video."
@@ -87,6 +86,15 @@ class V4l2Device:
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.release()
+
+    def _index(self) -> int:
+        """The number behind a name by udev; it changes when cameras are plugged in again, in another order."""
+        device = Path(self.where).resolve()
+        number = device.name.removeprefix("video")
+        if not number.isdecimal():
+            remedy = "Name a camera, such as /dev/cam_top or /dev/video0."
+            raise CameraMissing(self.where, "a name of /dev/video<number>", f"one of {device}", remedy)
+        return int(number)
 
     def _settings(self, cv2: Any) -> list[tuple[int, float]]:
         height, width = self.size

@@ -41,7 +41,7 @@ class RealSenseDevice:
         try:
             rs = importlib.import_module("pyrealsense2")
         except ImportError as error:
-            remedy = "Type: .venv/bin/pip install -e '.[realsense]'"
+            remedy = "Type: .venv/bin/pip install -e '.[realsense]'; on Debian or Ubuntu it needs libusb-1.0-0."
             raise CameraMissing(self.where, "the package pyrealsense2", f"none ({error})", remedy) from error
         height, width = self.size
         pipeline, config = rs.pipeline(), rs.config()
