@@ -13,6 +13,7 @@ import ctypes.util
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,16 @@ def _shared_gl_context() -> Any:
     # Collected with the modules at interpreter exit, it would fail noisily: let go of it before.
     atexit.register(_shared_gl_context.cache_clear)
     return context
+
+
+@functools.cache
+def gl_thread() -> ThreadPoolExecutor:
+    """The one thread in which cameras of a running scene are drawn, one picture after the other.
+
+    A context is current in one thread at a time. Other drawing in this process must not go on at the same time; call it
+    first where no other thread can.
+    """
+    return ThreadPoolExecutor(1, "gl", initializer=lambda: _shared_gl_context().make_current())
 
 
 class Renderer:
