@@ -12,6 +12,7 @@ import contextlib
 import ctypes.util
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import numpy as np
 from vla.types import FloatArray, Image
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> shared library
+_current = threading.local()  # .context: id of the one that is current in a thread
 PACKAGES = {"osmesa": "libosmesa6", "egl": "libegl1 libegl-mesa0 libgl1-mesa-dri"}  # Debian's names
 
 
@@ -31,7 +33,7 @@ class RenderingUnavailable(RuntimeError):
 
 def gl_strings() -> dict[str, str]:
     """Backend, vendor, renderer and version of this process's OpenGL context."""
-    _shared_gl_context()
+    _use_gl_context()
     from OpenGL import GL
 
     names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
@@ -84,25 +86,32 @@ def configure_gl() -> str:
 
 @functools.cache
 def _shared_gl_context() -> Any:
-    """The process's only OpenGL context, current from now on."""
+    """The process's only OpenGL context."""
     configure_gl()
     import mujoco
 
     context = mujoco.GLContext(640, 480)  # images are drawn into buffers of their own size
-    context.make_current()
     # Collected with the modules at interpreter exit, it would fail noisily: let go of it before.
     atexit.register(_shared_gl_context.cache_clear)
     return context
+
+
+def _use_gl_context() -> None:
+    """Make the context current in this thread, if it is not."""
+    context = _shared_gl_context()
+    if getattr(_current, "context", None) != id(context):
+        context.make_current()
+        _current.context = id(context)  # no reference: it must be gone before the interpreter's end
 
 
 @functools.cache
 def gl_thread() -> ThreadPoolExecutor:
     """The one thread in which cameras of a running scene are drawn, one picture after the other.
 
-    A context is current in one thread at a time. Other drawing in this process must not go on at the same time; call it
-    first where no other thread can.
+    While it draws, no other thread of the process may. With EGL, a context that is current in another thread already
+    cannot be used here, and drawing raises an error. First call it where no other thread can.
     """
-    return ThreadPoolExecutor(1, "gl", initializer=lambda: _shared_gl_context().make_current())
+    return ThreadPoolExecutor(1, "gl")
 
 
 class Renderer:
@@ -124,7 +133,7 @@ class Renderer:
         hidden: Sequence[int] = (),
         drawn: Any = None,
     ) -> None:
-        _shared_gl_context()
+        _use_gl_context()
         import mujoco
 
         self._mj, self._model, self._size = mujoco, model, size

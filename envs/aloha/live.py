@@ -94,6 +94,7 @@ class LiveScene:
         self._followers = Followers(suite, trial)
         self._linkage = GripperLinkage(grippers)
         self._lock = threading.Lock()
+        gl_thread()
         self._size, self._fps, self._lod = tuple(image_size), fps, render == "lod"
         for arm in ARMS:
             self._followers.place(arm, SLEEP)
@@ -180,7 +181,9 @@ class SceneCamera:
             raise RuntimeError(f"{self.where}: expected an open camera; call open() first")
         self._clock.sleep_until(self._due)
         time, snapshot = self._clock.now(), self._scene.snapshot()
-        self._due = max(self._due, time - self._period) + self._period  # what was missed is missed
+        self._due += self._period
+        if self._due <= time:  # what was missed is missed
+            self._due = time + self._period
         return gl_thread().submit(self._renderer.render, self._name, snapshot).result(), time
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ class FakeDevice:
         self.opened += 1
 
     def read(self):
-        self.clock.sleep_until(self.clock.now() + (60.0 if self.fault == "silent" else PERIOD))
+        self.clock.sleep_until(self.clock.now() + (3.0 if self.fault == "silent" else PERIOD))
         if self.fault == "unplugged":
             raise CameraLost(self.where, "a frame", "none: it was unplugged or hangs", "Plug it in again.")
         if self.fault == "bug":
