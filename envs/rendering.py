@@ -14,7 +14,6 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,6 @@ import numpy as np
 from vla.types import FloatArray, Image
 
 BACKENDS = {"osmesa": "OSMesa", "egl": "EGL"}  # MUJOCO_GL -> shared library
-_current = threading.local()  # .context: id of the one that is current in a thread
 PACKAGES = {"osmesa": "libosmesa6", "egl": "libegl1 libegl-mesa0 libgl1-mesa-dri"}  # Debian's names
 
 
@@ -33,11 +31,11 @@ class RenderingUnavailable(RuntimeError):
 
 def gl_strings() -> dict[str, str]:
     """Backend, vendor, renderer and version of this process's OpenGL context."""
-    _use_gl_context()
-    from OpenGL import GL
+    with gl_context():
+        from OpenGL import GL
 
-    names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
-    return {"backend": configure_gl(), **{key: GL.glGetString(name).decode() for key, name in names.items()}}
+        names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
+        return {"backend": configure_gl(), **{key: GL.glGetString(name).decode() for key, name in names.items()}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +94,51 @@ def _shared_gl_context() -> Any:
     return context
 
 
-def _use_gl_context() -> None:
-    """Make the context current in this thread, if it is not."""
-    context = _shared_gl_context()
-    if getattr(_current, "context", None) != id(context):
-        context.make_current()
-        _current.context = id(context)  # no reference: it must be gone before the interpreter's end
+class _Ownership:
+    """In which thread the context is current."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.owner: int | None = None
+        self.shared = False
 
 
-@functools.cache
-def gl_thread() -> ThreadPoolExecutor:
-    """The one thread in which cameras of a running scene are drawn, one picture after the other.
+_ownership = _Ownership()
 
-    While it draws, no other thread of the process may. With EGL, a context that is current in another thread already
-    cannot be used here, and drawing raises an error. First call it where no other thread can.
+
+@contextlib.contextmanager
+def gl_context() -> Iterator[None]:
+    """Inside, the process's OpenGL context is current in this thread; once it is shared, others wait meanwhile."""
+    with _ownership.lock:
+        if _ownership.owner != threading.get_ident():
+            _shared_gl_context().make_current()
+            _ownership.owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            if _ownership.shared:
+                _let_go()
+
+
+def share_gl_context() -> None:
+    """From now on several threads draw; call it in the one that drew until now.
+
+    A context is current in one thread at a time, and EGL refuses to take it from another one: so each lets go of it
+    after every picture. Who draws in one thread only, like an evaluation, is spared that.
     """
-    return ThreadPoolExecutor(1, "gl")
+    with _ownership.lock:
+        _ownership.shared = True
+        if _ownership.owner == threading.get_ident():
+            _let_go()
+
+
+def _let_go() -> None:
+    _ownership.owner = None
+    if configure_gl() == "egl":  # OSMesa lets a context be taken over
+        from mujoco import egl
+        from OpenGL import EGL
+
+        EGL.eglMakeCurrent(egl.EGL_DISPLAY, EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT)
 
 
 class Renderer:
@@ -133,7 +160,7 @@ class Renderer:
         hidden: Sequence[int] = (),
         drawn: Any = None,
     ) -> None:
-        _use_gl_context()
+        configure_gl()
         import mujoco
 
         self._mj, self._model, self._size = mujoco, model, size
@@ -151,7 +178,8 @@ class Renderer:
         height, width = size
         model.vis.global_.offheight, model.vis.global_.offwidth = height, width
         # Meshes go to OpenGL here, once; poses and everything else come from the original model.
-        self._context = mujoco.MjrContext(model if drawn is None else drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
+        with gl_context():
+            self._context = mujoco.MjrContext(model if drawn is None else drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
         self._viewport = mujoco.MjrRect(0, 0, width, height)
 
     def render(self, camera: str, snapshot: Snapshot) -> Image:
@@ -166,15 +194,17 @@ class Renderer:
             mj.mjv_updateScene(
                 model, data, self._options, self._perturbation, self._camera, mj.mjtCatBit.mjCAT_ALL, self._scene
             )
-        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
-        mj.mjr_render(self._viewport, self._scene, self._context)
         image = np.empty((*self._size, 3), dtype=np.uint8)
-        mj.mjr_readPixels(image, None, self._viewport, self._context)
+        with gl_context():
+            mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
+            mj.mjr_render(self._viewport, self._scene, self._context)
+            mj.mjr_readPixels(image, None, self._viewport, self._context)
         return np.ascontiguousarray(image[::-1])  # OpenGL's first row is the bottom
 
     def close(self) -> None:
         """Free this model's OpenGL objects; the shared context stays."""
-        self._context.free()
+        with gl_context():
+            self._context.free()
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from envs.aloha.followers import Followers
 from envs.aloha.gripper import GripperLinkage, Opening
 from envs.aloha.robot import ARMS, JOINTS
 from envs.choices import check_choice
-from envs.rendering import Renderer, Snapshot, gl_thread
+from envs.rendering import Renderer, Snapshot, share_gl_context
 from vla.types import FloatArray, Image
 
 SLEEP = np.array([0.0, -1.7, 1.55, 0.12, 0.65, 0.0, 0.03])  # [rad], [m] folded, on the arms' stops, gripper half open
@@ -94,7 +94,7 @@ class LiveScene:
         self._followers = Followers(suite, trial)
         self._linkage = GripperLinkage(grippers)
         self._lock = threading.Lock()
-        gl_thread()
+        share_gl_context()  # each camera draws in its own capture thread
         self._size, self._fps, self._lod = tuple(image_size), fps, render == "lod"
         for arm in ARMS:
             self._followers.place(arm, SLEEP)
@@ -172,7 +172,7 @@ class SceneCamera:
             envs.rendering.RenderingUnavailable: no off-screen OpenGL on this machine.
         """
         model = self._scene.model()
-        self._renderer = gl_thread().submit(Renderer, model, {self._name: self._name}, self.size).result()
+        self._renderer = Renderer(model, {self._name: self._name}, self.size)
         self._clock, self._due = clock, clock.now()
 
     def read(self) -> tuple[Image, float]:
@@ -184,10 +184,10 @@ class SceneCamera:
         self._due += self._period
         if self._due <= time:  # what was missed is missed
             self._due = time + self._period
-        return gl_thread().submit(self._renderer.render, self._name, snapshot).result(), time
+        return self._renderer.render(self._name, snapshot), time
 
     def close(self) -> None:
         """Stop filming; nothing if it does not."""
         renderer, self._renderer = self._renderer, None
         if renderer is not None:
-            gl_thread().submit(renderer.close).result()
+            renderer.close()

@@ -77,7 +77,8 @@ def test_a_moving_arm_shows_its_load_and_not_the_models_friction(scene):
     target, peak = HOME.copy(), 0.0
     for k in range(200):
         target[0] = 0.5 * k / 200  # 0.5 rad/s; the model's friction of the waist is 50 N m
-        peak = max(peak, abs(scene.step(0.005, drive(target)).torque[0])) if k > 100 else 0.0
+        motion = scene.step(0.005, drive(target))
+        peak = max(peak, abs(motion.torque[0])) if k > 100 else 0.0
     assert peak < 5.0
     run(scene, HOME, 1.0)
 

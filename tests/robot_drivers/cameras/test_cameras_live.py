@@ -148,7 +148,7 @@ def test_an_unplugged_camera_is_opened_again():
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [("unplugged", CameraMissing), ("silent", FrameStale), ("black", FrameBlack), ("wrong size", FrameMisshapen)],
+    [("unplugged", CameraMissing), ("bug", FrameStale), ("black", FrameBlack), ("wrong size", FrameMisshapen)],
 )
 def test_a_camera_that_does_not_work_is_refused_when_it_is_opened(fault, kind):
     bench = Bench()
@@ -184,6 +184,14 @@ def test_closing_ends_the_thread_and_the_device_and_may_be_repeated():
         bench.camera.latest()
         bench.camera.close()
     assert bench.device.closed == 2
+
+
+def test_a_camera_without_a_first_frame_is_refused():
+    bench = Bench(first_within=1.0)
+    bench.device.fault = "silent"
+    with bench.clock.attending(), pytest.raises(FrameStale, match="no good frame yet"):
+        bench.camera.open("top", bench.clock)
+    assert bench.clock.now() >= 1.0
 
 
 def test_cameras_are_opened_all_or_none():
