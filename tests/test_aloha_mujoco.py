@@ -51,7 +51,7 @@ def test_grippers_open_and_close_without_a_fault(bench):
     action = HOME.copy()
     for opening, reached in ((1.0, 0.975), (0.0, 0.1)):  # as far as gym-aloha's fingers go
         action[[6, 13]] = opening
-        for _ in range(100):
+        for _ in range(60):
             robot.send_action(action)
             clock.sleep_until(clock.now() + TICK)
         reading = robot.get_reading()
@@ -75,6 +75,16 @@ def test_leaders_are_carried_by_scripted_hands():
     assert asked.index(True) in range(30, 60)  # squeezed
     assert not any(asked[455:])  # handed back
     assert waist == pytest.approx(0.4, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["aloha_usb", "aloha_realsense"])
+def test_real_cameras_are_configured_by_name_and_not_touched_when_built(name):
+    serials = [f"robot.cameras.{camera}.device.serial=1" for camera in ("top", "low", "left_wrist", "right_wrist")]
+    config = composed(f"robot={name}", *(serials if name == "aloha_realsense" else []))
+    robot = build(config["robot"], "robot")
+    assert robot.cameras == ("top", "low", "left_wrist", "right_wrist")
+    with pytest.raises(RuntimeError, match="expected armed=true"):
+        robot.connect()
 
 
 def test_hands_on_unknown_joints_are_refused():

@@ -35,7 +35,9 @@ class GuidedLeaders:
         config: ArmConfig | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._backend = JointBackend([joint for bus in aloha_buses() for joint in aloha_joints(bus.name)], gravity=False)
+        self._backend = JointBackend(
+            [joint for bus in aloha_buses() for joint in aloha_joints(bus.name)], gravity=False
+        )
         unknown = {name for _, pose in hands for name in pose} - set(self._backend.joints)
         if unknown:
             raise ValueError(f"hands: expected joints such as leader_left/waist, got {', '.join(sorted(unknown))}")

@@ -89,7 +89,10 @@ class NewestFrame:
         self._previous = None  # a device that is opened again may begin with the same picture
         with self._lock:
             self._trouble = _Trouble(
-                FrameStale, "frames", reason, f"Look at plug, cable and hub of {self._where}; it is opened again by itself."
+                FrameStale,
+                "frames",
+                reason,
+                f"Look at plug, cable and hub of {self._where}; it is opened again by itself.",
             )
 
     def latest(self, now: float) -> tuple[Image, float]:

@@ -50,7 +50,9 @@ class V4l2Device:
 
         if not Path(self.where).exists():
             found = ", ".join(sorted(map(str, Path("/dev").glob("video*")))) or "no camera at all"
-            raise CameraMissing(self.where, "a device file", f"none; there is {found}", "Plug it in, look at the udev rules.")
+            raise CameraMissing(
+                self.where, "a device file", f"none; there is {found}", "Plug it in, look at the udev rules."
+            )
         self._capture = cv2.VideoCapture(self._index(), cv2.CAP_V4L2)
         if not self._capture.isOpened():
             self.close()

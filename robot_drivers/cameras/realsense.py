@@ -74,5 +74,7 @@ class RealSenseDevice:
         """See `Device`."""
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
-            with suppress(RuntimeError):  # stopping one that was unplugged is refused, and there is nothing left to stop
+            with suppress(
+                RuntimeError
+            ):  # stopping one that was unplugged is refused, and there is nothing left to stop
                 pipeline.stop()

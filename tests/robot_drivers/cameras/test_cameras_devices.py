@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from types import SimpleNamespace
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,13 +21,13 @@ class FakeCapture:
     """Stands in for `cv2.VideoCapture`; frames are BGR."""
 
     plugged, size = True, SIZE
-    made: list[FakeCapture] = []
+    made: ClassVar[list[FakeCapture]] = []
 
     def __init__(self, index, api) -> None:
         self.index, self.api, self.set_to, self.released = index, api, {}, False
         self.made.append(self)
 
-    def isOpened(self):  # noqa: N802
+    def isOpened(self):
         return self.plugged
 
     def set(self, what, value):
@@ -80,7 +81,7 @@ class FakeSense:
 @pytest.fixture
 def capture(monkeypatch, tmp_path):
     class Capture(FakeCapture):
-        made: list[FakeCapture] = []
+        made: ClassVar[list[FakeCapture]] = []
 
     (tmp_path / "video7").touch()
     (tmp_path / "cam_top").symlink_to(tmp_path / "video7")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from devices import SIZE, FakeDevice, picture
 
+from robot_drivers.cameras.doctor import examine_cameras
 from robot_drivers.cameras.errors import (
     CameraError,
     CameraMissing,
@@ -200,6 +201,19 @@ def test_cameras_are_opened_all_or_none():
     with clock.attending(), pytest.raises(CameraMissing):
         open_all({"top": LiveCamera(good), "left_wrist": LiveCamera(bad)}, clock)
     assert (good.opened, good.closed) == (1, 1)
+
+
+def test_the_doctor_looks_through_every_camera():
+    clock, good, bad, black = VirtualClock(), FakeDevice(), FakeDevice(), FakeDevice()
+    bad.fault, black.fault = "unplugged", "black"
+    lines: list[str] = []
+    cameras = {"top": LiveCamera(good), "low": LiveCamera(bad), "left_wrist": LiveCamera(black)}
+    with clock.attending():
+        assert examine_cameras(cameras, clock, lines.append) == 2
+    assert [line.split(",")[0] for line in lines if "mend" not in line] == ["camera top: 12 x 16"]
+    assert any(line.startswith("camera low: 1 to mend\n  camera /dev/fake") for line in lines)
+    assert any("got black frames" in line for line in lines)
+    assert good.closed == good.opened == 1
 
 
 def test_which_errors_stop_a_motion():
