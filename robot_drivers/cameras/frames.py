@@ -19,8 +19,8 @@ class FrameLimits:
     Attributes:
         max_age: [s] no older may a frame be that somebody acts on.
         black: 0 to 255; a frame without a brighter value is black.
-        refuse_repeats: whether a frame that equals the one before, in all pixels, is none. Sensors have noise, so a real
-            one never does; rendered pictures of a robot that stands still do.
+        refuse_repeats: whether a frame that equals the one before, in all pixels, is none. Sensors have noise, so a
+            real one never does; rendered pictures of a robot that stands still do.
     """
 
     max_age: float = 0.2
@@ -108,7 +108,7 @@ class NewestFrame:
         limit = f"one at most {self._limits.max_age:.2f} s old"
         age = "no good frame yet" if good is None else f"a good frame {now - good.time:.2f} s ago was the last"
         if trouble is None:
-            remedy = f"Look at cable and hub of {self._where}, and whether the computer keeps up; a slow source needs max_age."
+            remedy = f"Look at cable and hub of {self._where}, and whether the computer keeps up; or raise max_age."
             raise FrameStale(self._camera, limit, age, remedy)
         raise trouble.kind(self._camera, f"{trouble.expected}, {limit}", f"{trouble.got}; {age}", trouble.remedy)
 
