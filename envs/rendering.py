@@ -12,6 +12,7 @@ import contextlib
 import ctypes.util
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +31,11 @@ class RenderingUnavailable(RuntimeError):
 
 def gl_strings() -> dict[str, str]:
     """Backend, vendor, renderer and version of this process's OpenGL context."""
-    _shared_gl_context()
-    from OpenGL import GL
+    with gl_context():
+        from OpenGL import GL
 
-    names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
-    return {"backend": configure_gl(), **{key: GL.glGetString(name).decode() for key, name in names.items()}}
+        names = {"vendor": GL.GL_VENDOR, "name": GL.GL_RENDERER, "version": GL.GL_VERSION}
+        return {"backend": configure_gl(), **{key: GL.glGetString(name).decode() for key, name in names.items()}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,15 +84,61 @@ def configure_gl() -> str:
 
 @functools.cache
 def _shared_gl_context() -> Any:
-    """The process's only OpenGL context, current from now on."""
+    """The process's only OpenGL context."""
     configure_gl()
     import mujoco
 
     context = mujoco.GLContext(640, 480)  # images are drawn into buffers of their own size
-    context.make_current()
     # Collected with the modules at interpreter exit, it would fail noisily: let go of it before.
     atexit.register(_shared_gl_context.cache_clear)
     return context
+
+
+class _Ownership:
+    """In which thread the context is current."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.owner: int | None = None
+        self.shared = False
+
+
+_ownership = _Ownership()
+
+
+@contextlib.contextmanager
+def gl_context() -> Iterator[None]:
+    """Inside, the process's OpenGL context is current in this thread; once it is shared, others wait meanwhile."""
+    with _ownership.lock:
+        if _ownership.owner != threading.get_ident():
+            _shared_gl_context().make_current()
+            _ownership.owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            if _ownership.shared:
+                _let_go()
+
+
+def share_gl_context() -> None:
+    """From now on several threads draw; call it in the one that drew until now.
+
+    A context is current in one thread at a time, and EGL refuses to take it from another one: so each lets go of it
+    after every picture. Who draws in one thread only, like an evaluation, is spared that.
+    """
+    with _ownership.lock:
+        _ownership.shared = True
+        if _ownership.owner == threading.get_ident():
+            _let_go()
+
+
+def _let_go() -> None:
+    _ownership.owner = None
+    if configure_gl() == "egl":  # OSMesa lets a context be taken over
+        from mujoco import egl
+        from OpenGL import EGL
+
+        EGL.eglMakeCurrent(egl.EGL_DISPLAY, EGL.EGL_NO_SURFACE, EGL.EGL_NO_SURFACE, EGL.EGL_NO_CONTEXT)
 
 
 class Renderer:
@@ -113,7 +160,7 @@ class Renderer:
         hidden: Sequence[int] = (),
         drawn: Any = None,
     ) -> None:
-        _shared_gl_context()
+        configure_gl()
         import mujoco
 
         self._mj, self._model, self._size = mujoco, model, size
@@ -131,7 +178,8 @@ class Renderer:
         height, width = size
         model.vis.global_.offheight, model.vis.global_.offwidth = height, width
         # Meshes go to OpenGL here, once; poses and everything else come from the original model.
-        self._context = mujoco.MjrContext(model if drawn is None else drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
+        with gl_context():
+            self._context = mujoco.MjrContext(model if drawn is None else drawn, mujoco.mjtFontScale.mjFONTSCALE_150)
         self._viewport = mujoco.MjrRect(0, 0, width, height)
 
     def render(self, camera: str, snapshot: Snapshot) -> Image:
@@ -146,15 +194,17 @@ class Renderer:
             mj.mjv_updateScene(
                 model, data, self._options, self._perturbation, self._camera, mj.mjtCatBit.mjCAT_ALL, self._scene
             )
-        mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
-        mj.mjr_render(self._viewport, self._scene, self._context)
         image = np.empty((*self._size, 3), dtype=np.uint8)
-        mj.mjr_readPixels(image, None, self._viewport, self._context)
+        with gl_context():
+            mj.mjr_setBuffer(mj.mjtFramebuffer.mjFB_OFFSCREEN, self._context)  # another renderer's may be bound
+            mj.mjr_render(self._viewport, self._scene, self._context)
+            mj.mjr_readPixels(image, None, self._viewport, self._context)
         return np.ascontiguousarray(image[::-1])  # OpenGL's first row is the bottom
 
     def close(self) -> None:
         """Free this model's OpenGL objects; the shared context stays."""
-        self._context.free()
+        with gl_context():
+            self._context.free()
 
 
 @contextlib.contextmanager

@@ -26,10 +26,17 @@ def main(arguments: list[str]) -> int:
 
 def _examine_robot(arguments: list[str]) -> int:
     from robot_drivers.aloha.doctor import check
-    from vla.evaluation.config import compose_config, to_dict
+    from robot_drivers.cameras.doctor import examine_cameras
+    from robot_drivers.clock import SystemClock
+    from vla.evaluation.config import build, compose_config, to_dict
 
     config = to_dict(compose_config(CONF, "doctor", arguments))
-    return 1 if check(config["robot"], config["leader"], print) else 0
+    count = check(config["robot"], config["leader"], print)
+    nodes = config["robot"].get("cameras") or {}
+    if isinstance(nodes, dict):  # a simulated scene has names only
+        cameras = {name: build(node, f"robot.cameras.{name}") for name, node in nodes.items()}
+        count += examine_cameras(cameras, SystemClock(), print)
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

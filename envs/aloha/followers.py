@@ -27,11 +27,14 @@ class FollowerState:
         position: (7,) [rad] and [m].
         velocity: (7,) [rad/s] and [m/s].
         effort: (7,) [N m] and [N] of the actuators; 0 where torque is off.
+        load: (7,) [N m] and [N] what carries and moves the arm, as a real servo's current would show it: effort without
+            the dry friction by which the model damps its servos. Contacts are left out, but those of fingers.
     """
 
     position: FloatArray
     velocity: FloatArray
     effort: FloatArray
+    load: FloatArray
 
 
 class Followers:
@@ -57,6 +60,7 @@ class Followers:
         model = self.scene.model
         fields = ("actuator_gainprm", "actuator_biasprm", "dof_frictionloss", "dof_damping")
         self._powered = {name: getattr(model, name).copy() for name in fields}
+        self._released = np.zeros(model.nu, dtype=bool)
         self._owed = 0.0  # [s] asked for and not simulated yet: less than a step
 
     def command(self, arm: str, goal: FloatArray, torque: npt.NDArray[np.bool_]) -> None:
@@ -74,8 +78,12 @@ class Followers:
         goal = np.asarray(goal, dtype=np.float64)
         if goal.shape != (7,) or not np.isfinite(goal).all():
             raise ValueError(f"goal of the {arm} arm: expected (7,) finite numbers [rad], [m], got {goal}")
-        model, mirrored, powered = self.scene.model, np.append(goal, -goal[6]), np.append(torque, torque[6])
+        model, mirrored = self.scene.model, np.append(goal, -goal[6])
+        powered = np.append(torque, torque[6]).astype(bool)
         self.scene.data.ctrl[servos] = mirrored
+        if np.array_equal(self._released[servos], ~powered):
+            return
+        self._released[servos] = ~powered
         for name in ("actuator_gainprm", "actuator_biasprm"):
             getattr(model, name)[servos] = self._powered[name][servos] * powered[:, None]
         released = {"dof_frictionloss": RELEASED_FRICTION, "dof_damping": RELEASED_DAMPING}
@@ -94,7 +102,11 @@ class Followers:
         """Where an arm is, how fast it moves, and how hard its actuators work."""
         servos, data = _servos(arm), self.scene.data
         first_seven = slice(servos.start, servos.start + 7)
-        return FollowerState(*(np.array(values[first_seven]) for values in (data.qpos, data.qvel, data.actuator_force)))
+        load = data.actuator_force + data.qfrc_constraint[: len(self._released)]
+        load[6::8] = data.actuator_force[6::8]
+        load[self._released] = 0.0
+        values = (data.qpos, data.qvel, data.actuator_force, load)
+        return FollowerState(*(np.array(value[first_seven]) for value in values))
 
     def place(self, arm: str, position: FloatArray) -> None:
         """Put an arm at rest somewhere at once, such as in its sleep pose before it is switched on.

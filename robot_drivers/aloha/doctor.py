@@ -92,7 +92,7 @@ def check(settings: Mapping[str, Any], leader: str, say: Callable[[str], None]) 
         ValueError: it describes no ALOHA robot.
     """
     target, config = str(settings.get("_target_")), ArmConfig()
-    if target.endswith("aloha_emulated"):
+    if target.endswith(("aloha_emulated", "aloha_in_scene")):
         emulation = emulated_aloha(clock=VirtualClock())
         buses = {
             name: (emulated_bus(emulation, name, emulation.clock), _layout(name, ALOHA_WX250S))

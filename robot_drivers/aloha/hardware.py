@@ -10,7 +10,8 @@ from robot_drivers.aloha.calibration import gripper_set
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import LEADER_LAYOUTS, VX300S, ArmLayout
 from robot_drivers.aloha.leaders import LeaderArms
-from robot_drivers.aloha.robot import SIDES, AlohaRobot, Camera
+from robot_drivers.aloha.robot import SIDES, AlohaRobot
+from robot_drivers.cameras.camera import Camera
 from robot_drivers.clock import Clock, SystemClock
 from robot_drivers.dynamixel.bus import Bus
 from robot_drivers.dynamixel.port import SerialPort

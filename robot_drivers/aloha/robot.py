@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import numpy as np
 
@@ -18,20 +17,15 @@ from robot_drivers.aloha.layout import JOINTS
 from robot_drivers.aloha.setpoint import Mode
 from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
+from robot_drivers.cameras.camera import Camera
+from robot_drivers.cameras.live import close_all, open_all
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel.errors import BusError
 from vla.protocols import SafetyStop
-from vla.types import ActionSpec, FloatArray, Image, Reading
+from vla.types import ActionSpec, FloatArray, Reading
 
 SIDES = ("left", "right")
 _MOVE_EXTRA = 5.0  # [s] after which a slow move that is not over counts as failed
-
-
-class Camera(Protocol):
-    """What the robot asks of a camera."""
-
-    def latest(self) -> tuple[Image, float]:
-        """The newest image (H, W, 3) uint8 RGB, and when it was taken [s] on the robot's clock."""
 
 
 class AlohaRobot:
@@ -45,7 +39,7 @@ class AlohaRobot:
         grippers: constants of the grippers.
         config: behaviour, the same for both arms.
         clock: the robot's time.
-        cameras: by name.
+        cameras: by name; opened before the arms and closed after them.
         refusal: if not empty, `connect` refuses with it.
         write_eeprom: whether arming may set EEPROM values that differ.
         on_close: called at the end of `disconnect`.
@@ -90,16 +84,21 @@ class AlohaRobot:
         self._stopped = threading.Event()
 
     def connect(self) -> None:
-        """Open and check both arms, take hold of them without moving them, begin ticking.
+        """Open the cameras, open and check both arms, take hold of them without moving them, begin ticking.
 
         Raises:
-            ArmingRefused, BusError, RuntimeError: nothing is left open.
+            CameraError, ArmingRefused, BusError, RuntimeError: nothing is left open.
         """
         if self._refusal:
             raise RuntimeError(self._refusal)
         if self.workers:
             raise RuntimeError("AlohaRobot.connect: expected a robot that is not connected; call disconnect() first")
-        workers = start_workers(self._arms, self._clock, torque=True, write_eeprom=self._write_eeprom)
+        open_all(self._cameras, self._clock)
+        try:
+            workers = start_workers(self._arms, self._clock, torque=True, write_eeprom=self._write_eeprom)
+        except BaseException:
+            close_all(self._cameras)
+            raise
         self._stopped.clear()
         self._last = None
         self.workers = workers
@@ -136,11 +135,18 @@ class AlohaRobot:
 
         Channels: `velocity` (14,) [rad/s] and [1/s], `effort` (14,) [A], `gripper_joint` (2,) on the scale of actions,
         `temperature` [degC] and `voltage` [V] (18,) of all servos, left first.
+
+        Raises:
+            FrameError: a camera, a `SafetyStop`: nobody can act on what they do not see. The robot holds.
         """
         workers = self._connected()
+        try:
+            images = {name: camera.latest() for name, camera in self._cameras.items()}
+        except SafetyStop:
+            self._hold(workers)
+            raise
         states = [worker.state for worker in workers]
         events = tuple(event for worker in workers for event in worker.take_events())
-        images = {name: camera.latest() for name, camera in self._cameras.items()}
         return Reading(
             images={name: image for name, (image, _) in images.items()},
             image_times={name: taken for name, (_, taken) in images.items()},
@@ -222,6 +228,7 @@ class AlohaRobot:
             with suppress(BusError):  # who does not hear it holds by its own watchdog
                 worker.arm.release_watchdogs()
             worker.arm.bus.close()
+        close_all(self._cameras)
         self._on_close()
 
     def _connected(self) -> tuple[ArmWorker, ...]:
