@@ -32,6 +32,7 @@ from vla.protocols import SafetyStop
 
 REPLY_DELAY = 0.0006  # [s] before the first byte; with its bytes on the line and the adapter a reply takes about 3.5 ms
 DROPS = 0.05
+WARM_UP = 0.5  # [s] not counted: the other arms were being armed
 PATIENCE = Patience(calm=2.0)  # while arming the emulator may have to wait for a processor; ticks hurry as always
 GOAL, PRIMARIES = (116, 4), (1, 2, 4, 6, 7, 8, 9)
 
@@ -130,9 +131,11 @@ def _driver(
         arm.connect(torque=follower)
         arm.fast, arm.bus.patience = fast, Patience()
         workers.append(ArmWorker(arm, clock))
-    for worker in workers:
-        worker.start()
+        workers[-1].start()  # at once: an armed arm that hears nothing for 0.2 s stops by itself
     then()
+    time.sleep(WARM_UP)
+    for worker in workers:
+        worker.ticks = TickCounts(config.period)
     stops, before = 0, [sum(w.arm.bus.lost.values()) for w in workers]
     began, used = time.monotonic(), time.process_time()
     while (elapsed := time.monotonic() - began) < seconds:
