@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from typing import Any
 
+from vla.evaluation.processes import StopRequest
 from vla.runtime.inbox import Inbox
 from vla.types import Episode, Observation, Step
 
 
-class Ending:
+class Ending(StopRequest):
     """While entered, Ctrl-C and SIGTERM stop the episode and let no other begin. Also a subscriber of the loop.
 
     Args:
         inbox: of the session.
         hold: makes the robot hold at once, also on its way home; may be called at any moment.
-
-    Attributes:
-        reason: name of the signal; empty while there was none.
     """
 
     def __init__(self, inbox: Inbox, hold: Callable[[], None]) -> None:
-        self.reason, self._inbox, self._hold = "", inbox, hold
-        self._before: dict[signal.Signals, Any] = {}
+        super().__init__()
+        self._inbox, self._hold = inbox, hold
 
-    def __enter__(self) -> Ending:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+    @property
+    def reason(self) -> str:
+        """Why it ends; empty while there was no signal."""
+        return "Ctrl-C" if self.signal_name == "SIGINT" else self.signal_name or ""
 
     def on_episode_start(self, observation: Observation) -> None:
         """The reset forgot what was said before it; a signal is not forgotten."""
@@ -45,9 +38,7 @@ class Ending:
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
         """Nothing to note."""
 
-    def _note(self, number: int, _frame: Any) -> None:
-        if self.reason:
-            raise KeyboardInterrupt
-        self.reason = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    def _note(self, number: int, frame: Any) -> None:
+        super()._note(number, frame)
         self._inbox.stop(self.reason)
         self._hold()
