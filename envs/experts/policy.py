@@ -12,16 +12,21 @@ from envs.experts.geometry import vertical_hand
 from envs.experts.goals import Goal, is_met, read_goals
 from envs.experts.servo import Command, Servo
 from envs.experts.skills.base import Skill
+from envs.experts.skills.drawer import OpenDrawer
+from envs.experts.skills.drawer_close import CloseDrawer
+from envs.experts.skills.insert import Insert
 from envs.experts.skills.pick import upright_yaw
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.rest import Rest
 from envs.experts.skills.select import skill_for
+from envs.experts.skills.withdraw import Withdraw, is_entangled
 from envs.experts.world import SHOULDER_UP, World
 from vla.types import ActionChunk, FloatArray, Observation
 
 ELBOW = 3  # index of the elbow joint
 ELBOW_STRAIGHT = -0.2  # [rad] its limit is -0.07, where position control does not recover
 CLOSED_BELOW = 0.07  # [m] of opening: the gripper is closed or holds something
+TILTED = (OpenDrawer, CloseDrawer, Insert)  # skills that are at a fixture with a tilted hand
 FINGER_DEPTH = 0.02  # [m] how far the fingers reach down a tall object
 PULL_BACK = 0.06  # [m] how far ahead the goal is while the elbow is being bent
 
@@ -38,6 +43,7 @@ class LiberoExpert:
         self._world: World | None = None
         self._servo = Servo()
         self._skill: Skill | None = None
+        self._fresh = True  # nothing was done since `reset`
         self._goals: list[Goal] = []
 
     def bind(self, env: Any) -> None:
@@ -56,6 +62,7 @@ class LiberoExpert:
             self._goals = read_goals(self._world)
         self._servo.reset()
         self._skill = None
+        self._fresh = True
 
     def aims(self) -> list[tuple[str, FloatArray]]:
         """What each instruction that is possible in this scene would have the hand close on: words, (3,) [m].
@@ -109,6 +116,9 @@ class LiberoExpert:
         for _ in range(3):  # a skill may find at once that it has nothing to do
             if self._skill is None:
                 self._skill = self._next_skill(world)
+                if self._fresh and is_entangled(world) and not isinstance(self._skill, TILTED):
+                    self._skill = Withdraw()
+                self._fresh = False
             command = self._skill.step(world)
             if command is not None:
                 return command

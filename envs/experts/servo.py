@@ -15,6 +15,8 @@ GAIN = 1.5  # part of the error asked for at once; the arm covers about a quarte
 DAMPING_S = 0.05  # [s] the error is seen this far ahead at the present speed: the arm coasts about 10 mm
 ROTATION_GAIN = 1.4
 ROTATION_SPEED = 0.7  # cap of the rotation part: 0.07 rad a step about x, 0.045 about y and z
+COVERED = 0.25  # part of what is asked for that the arm covers in a step
+STEP_S = 0.05  # [s] control period
 SLEW = 0.2  # largest change of the translation part in one step: full speed after 4 steps (0.2 s)
 ROTATION_SLEW = 0.12  # the same for rotation
 INTEGRATE_WITHIN = 0.03  # [m] the integrator works on the last centimetres only
@@ -49,8 +51,8 @@ class Servo:
         self.reset()
 
     def reset(self) -> None:
-        """Start from rest."""
-        self._last = np.zeros(6)
+        """Start from the present motion."""
+        self._last: FloatArray | None = None
         self._integral = np.zeros(3)
 
     def action(self, command: Command, position: FloatArray, rotation: FloatArray, velocity: FloatArray) -> FloatArray:
@@ -62,6 +64,8 @@ class Servo:
             rotation: (3, 3) present orientation.
             velocity: (3,) [m/s] present velocity.
         """
+        if self._last is None:
+            self._last = np.append(_capped(velocity * STEP_S / (COVERED * METRES), command.speed), np.zeros(3))
         error = command.position - position
         if command.precise and float(np.linalg.norm(error)) < INTEGRATE_WITHIN:
             self._integral = np.clip(self._integral + INTEGRATE * error, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)

@@ -13,6 +13,9 @@ from envs.experts.servo import Command
 from envs.experts.world import STRETCH_LIMIT, World
 from vla.types import FloatArray
 
+BESIDE_LINE, OFF_TURN = 0.035, 0.25  # [m], [rad] off the line of an approach: a new skill goes on with it
+CLOSING = 0.012  # [m] half-closed fingers this near to the grasp are closing on it
+OPEN = 0.06  # [m] wider than this the fingers are not closing
 PROGRESS = 0.001  # [m] or [rad] that count as progress in one step; slower is a stall
 FINGER_RADIUS = 0.06  # [m] the open fingers stay within this distance of the hand's axis
 HAND_RADIUS = 0.11  # [m] so does the hand
@@ -33,7 +36,11 @@ class Skill(Protocol):
 
 
 class Phases:
-    """A skill that goes through named phases and notices when one makes no progress."""
+    """A skill that goes through named phases and notices when one makes no progress.
+
+    A new skill is in the phase "begin": its first step reads off the state how much is done already. Whoever asks the
+    expert in the middle of a motion, as dataset aggregation does, then hears what a demonstration would show there.
+    """
 
     def _start(self, phase: str) -> None:
         """Enter a phase."""
@@ -46,6 +53,12 @@ class Phases:
             self._best, self._since_best = distance, 0
         else:
             self._since_best += 1
+
+
+def off_line(point: FloatArray, end: FloatArray, axis: FloatArray) -> tuple[float, float]:
+    """How far a point (3,) is from the end (3,) of a line along a unit vector (3,), and how far beside it. [m] both."""
+    depth = float((point - end) @ axis)
+    return depth, float(np.linalg.norm(point - end - depth * axis))
 
 
 def travel(

@@ -10,7 +10,7 @@ from envs.experts.geometry import turn, vertical_hand
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import BESIDE_LINE, Phases, off_line, travel
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -33,7 +33,7 @@ class CloseDoor(Phases):
 
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
-        self._start("reach")
+        self._start("begin")
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the door is shut and the hand away."""
@@ -53,6 +53,9 @@ class CloseDoor(Phases):
             return Command(goal, vertical_hand(REST_YAW), True, 0.5)
         contact, forward = self._contact(world, anchor, sense * axis, body)
         rotation = vertical_hand(REST_YAW)
+        if self._phase == "begin":
+            depth, aside = off_line(world.hand.position, contact, -forward)
+            self._start("push" if aside < BESIDE_LINE and -ALIGNED < depth < STANDOFF + ALIGNED else "reach")
         if self._phase == "reach":
             goal = contact - STANDOFF * forward
             if np.linalg.norm(goal - world.hand.position) < ALIGNED:

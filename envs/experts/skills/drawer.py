@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
 from envs.experts.world import World
 from vla.types import FloatArray
 
@@ -26,6 +26,7 @@ MARGIN = 0.006  # [m] past the threshold of the predicate before letting go
 TIP = 0.009  # [m] finger tips beyond the point between the pads
 STALL_STEPS = 12
 LIMIT = 120  # steps for one attempt
+ABOUT_LEVEL = 0.4  # [rad] a hand that grips the bar is turned no farther than this from the wanted orientation
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class OpenDrawer(Phases):
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._tries = self._missing = 0
-        self._start("reach")
+        self._start("begin")
 
     def _start(self, phase: str) -> None:
         super()._start(phase)
@@ -102,6 +103,8 @@ class OpenDrawer(Phases):
         handle = find_handle(world, joint, opens)
         rotation = level_hand(world, handle, PULL_TILTS[self._tries % len(PULL_TILTS)], np.array([0.0, 0.0, 1.0]))
         is_open = opens * (world.joint(joint) - wanted) > 0
+        if self._phase == "begin":
+            self._start(self._first_phase(world, handle, rotation))
         if is_open and self._phase in ("reach", "approach"):
             return None
         if is_open and self._phase in ("close", "pull"):
@@ -111,6 +114,16 @@ class OpenDrawer(Phases):
         if self._phase in phases:
             return phases[self._phase](world, handle, rotation)
         return self._leave(world, handle, rotation)
+
+    def _first_phase(self, world: World, handle: Handle, rotation: FloatArray) -> str:
+        """What is left to do from here."""
+        turned = float(np.linalg.norm(rotation_vector(rotation @ world.hand.rotation.T)))
+        if turned < ABOUT_LEVEL and world.gripped(handle.body):
+            return "pull"
+        depth, aside = off_line(world.hand.position, handle.center - DEPTH * handle.outward, handle.outward)
+        if aside > BESIDE_LINE or turned > OFF_TURN or depth > STANDOFF + AT_STANDOFF:
+            return "reach"
+        return "close" if depth < CLOSING and world.opening < OPEN else "approach"
 
     def _reach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
         goal = handle.center + STANDOFF * handle.outward

@@ -9,7 +9,7 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal, is_met
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import BESIDE_LINE, OFF_TURN, Phases, off_line, travel
 from envs.experts.skills.drawer import (
     AT_STANDOFF,
     DOWN,
@@ -38,11 +38,11 @@ class CloseDrawer(Phases):
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._tries = 0
-        self._start("reach")
+        self._start("begin")
 
     def _start(self, phase: str) -> None:
         super()._start(phase)
-        if phase == "reach":
+        if phase in ("begin", "reach"):
             self._way: tuple[FloatArray, float] | None = None
 
     def step(self, world: World) -> Command | None:
@@ -54,6 +54,12 @@ class CloseDrawer(Phases):
             self._way = pushing_pose(world, handle, opens * (wanted - world.joint(joint)), self._tries)
         rotation, standoff = self._way
         front = handle.center + (handle.half_depth + TIP) * handle.outward
+        if self._phase == "begin":
+            depth, aside = off_line(world.hand.position, front, handle.outward)
+            turned = float(np.linalg.norm(rotation_vector(rotation @ world.hand.rotation.T)))
+            near = depth < standoff + AT_STANDOFF and aside < BESIDE_LINE
+            self._start("push" if near and turned < OFF_TURN else "reach")
+            self._way = (rotation, standoff)
         if is_met(self._goal, world) and self._phase != "retreat":
             self._start("retreat")
             self._at = world.hand.position

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import Boxes, hand_frame, rotation_vector, yaw_of
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
 from envs.experts.skills.pick import hold
 from envs.experts.world import Pose, World
 from vla.types import FloatArray
@@ -106,12 +106,14 @@ class Insert(Phases):
         self._grasp: Pose | None = None
         self._seen = Pose(np.zeros(3), np.eye(3))
         self._missing = 0
-        self._start("reach")
+        self._start("begin")
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is inside and the hand outside."""
         self._steps += 1
         self._opening = find_opening(world, self._region) or self._opening
+        if self._phase == "begin":
+            self._begin(world)
         if self._phase in ("reach", "approach", "close"):
             return self._pick(world)
         if self._phase in ("lift", "front", "slide", "lower"):
@@ -125,8 +127,33 @@ class Insert(Phases):
             return self._carry(world)
         return self._leave(world)
 
+    def _begin(self, world: World) -> None:
+        """An object that is in the hand is let go inside, and carried on when it is in the air."""
+        self._start("reach")
+        self._first = not world.held(self._name)
+        if self._first:
+            return
+        if float(self._gap(world) @ self._opening.inward) < AT_END:
+            self._start("release")
+            self._at, self._with = world.hand.position, world.hand.rotation
+        elif not world.supported(self._name):
+            self._take(world)
+            inward, back = self._opening.inward, self._way_to_front(world)
+            depth = float(back @ inward)
+            entering = depth < ALIGNED and float(np.linalg.norm(back - depth * inward)) < BESIDE_LINE
+            self._start("slide" if entering else "front")
+
+    def _first_phase(self, world: World, grasp: Pose) -> str:
+        """What is left to do before the object is in the hand."""
+        depth, aside = off_line(world.hand.position, grasp.position, -grasp.rotation[:, 2])
+        turned = float(np.linalg.norm(rotation_vector(grasp.rotation @ world.hand.rotation.T)))
+        if aside > BESIDE_LINE or turned > OFF_TURN or not -CLOSING < depth < STANDOFF + ALIGNED:
+            return "reach"
+        return "close" if depth < CLOSING and world.opening < OPEN else "approach"
+
     def _pick(self, world: World) -> Command | None:
         pose = world.pose(self._name)
+        first, self._first = self._first, False
         if self._phase == "reach" and world.held(self._name):
             self._take(world)
             return self._carry(world)
@@ -139,6 +166,8 @@ class Insert(Phases):
                 return hold(world, close=False)
         grasp, hand = self._grasp, world.hand
         approach = grasp.rotation[:, 2]
+        if first:
+            self._start(self._first_phase(world, grasp))
         before = grasp.position - STANDOFF * approach
         if self._phase == "reach":
             turned = float(np.linalg.norm(rotation_vector(grasp.rotation @ hand.rotation.T)))
@@ -172,23 +201,13 @@ class Insert(Phases):
 
     def _carry(self, world: World) -> Command | None:
         hand, opening = world.hand.position, self._opening
-        low, high = world.boxes(self._name).bounds()
-        origin = world.pose(self._name).position
-        end = opening.middle + DEPTH * opening.half_depth * opening.inward
-        gap = end - origin  # (3,) from the object's origin to its place
-        gap[2] = opening.middle[2] + RAISED - low[2]
+        gap = self._gap(world)
         if self._phase == "lift":
             if hand[2] > self._from[2] + LIFT - 0.015 or self._steps > 30:
                 self._start("front")
             return Command(self._from + np.array([0.0, 0.0, LIFT]), self._with, True, 0.5)
         if self._phase == "front":
-            ahead = (
-                float(high @ np.abs(opening.inward))
-                if opening.inward.sum() > 0
-                else float(-(low @ np.abs(opening.inward)))
-            )
-            entrance = float((opening.middle - opening.half_depth * opening.inward) @ opening.inward) - FRONT
-            back = gap - (gap @ opening.inward) * opening.inward + (entrance - ahead) * opening.inward
+            back = self._way_to_front(world)
             if np.linalg.norm(back) < ALIGNED:
                 self._start("slide")
             return travel(world, hand + back, self._with, close=True, carried=self._name)
@@ -202,6 +221,22 @@ class Insert(Phases):
             self._start("release")
             self._at = hand
         return Command(hand - np.array([0.0, 0.0, 0.02]), self._with, True, 0.2)
+
+    def _gap(self, world: World) -> FloatArray:
+        """(3,) [m] from the object's origin to its place, a little above the floor."""
+        opening = self._opening
+        gap = opening.middle + DEPTH * opening.half_depth * opening.inward - world.pose(self._name).position
+        gap[2] = opening.middle[2] + RAISED - world.boxes(self._name).bounds()[0][2]
+        return np.asarray(gap)
+
+    def _way_to_front(self, world: World) -> FloatArray:
+        """(3,) [m] how far the object is from where it stands before the opening, ready to slide in."""
+        opening, gap = self._opening, self._gap(world)
+        low, high = world.boxes(self._name).bounds()
+        toward = np.abs(opening.inward)
+        ahead = float(high @ toward) if opening.inward.sum() > 0 else float(-(low @ toward))
+        entrance = float((opening.middle - opening.half_depth * opening.inward) @ opening.inward) - FRONT
+        return np.asarray(gap + (entrance - ahead - gap @ opening.inward) * opening.inward)
 
     def _leave(self, world: World) -> Command | None:
         if self._phase == "release":

@@ -10,7 +10,7 @@ from envs.experts.geometry import rotation_vector, turn, vertical_hand, yaw_of
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import CLOSING, OPEN, Phases, travel
 from envs.experts.skills.pick import REST_YAW, hold, nearest_yaw, stretch_cost
 from envs.experts.world import World
 
@@ -32,7 +32,7 @@ class TurnKnob(Phases):
     def __init__(self, goal: Goal) -> None:
         self._goal = goal
         self._grasp: Grasp | None = None
-        self._start("reach")
+        self._start("begin")
         self._tries = self._missing = 0
 
     def step(self, world: World) -> Command | None:
@@ -43,6 +43,9 @@ class TurnKnob(Phases):
         wanted = self._wanted(world)
         left = wanted - world.joint(joint)
         done = is_met(self._goal, world) and abs(left) < MARGIN
+        if self._phase == "begin":
+            self._start("turn" if world.gripped(body) else "reach")
+            self._closing = world.opening < OPEN
         if done and self._phase == "reach":
             return None
         if done and self._phase in ("close", "turn"):
@@ -66,11 +69,12 @@ class TurnKnob(Phases):
         rotation = vertical_hand(nearest_yaw(world, grasp.yaw, grasp.position))
         turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
         over = grasp.position + np.array([0.0, 0.0, grasp.engagement + 0.03])
-        if self._phase == "reach":
-            if np.linalg.norm((over - hand.position)[:2]) < ALIGNED and turned < ALIGNED_YAW:
-                self._start("descend")
-            return travel(world, over, rotation, close=False)
         distance = float(np.linalg.norm(grasp.position - hand.position))
+        if self._phase == "reach":
+            closing, self._closing = self._closing and distance < CLOSING, False
+            if np.linalg.norm((over - hand.position)[:2]) < ALIGNED and turned < ALIGNED_YAW:
+                self._start("close" if closing else "descend")
+            return travel(world, over, rotation, close=closing)
         self._watch(distance)
         if self._phase == "descend":
             if distance < AT_GRASP or self._since_best > STALL_STEPS:

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import rotation_vector, vertical_hand, wrap, yaw_of
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import Phases, travel
+from envs.experts.skills.base import CLOSING, OFF_TURN, OPEN, Phases, travel
 from envs.experts.world import STRETCH_COMFORT, STRETCH_LIMIT, Pose, World
 from vla.types import FloatArray
 
@@ -62,7 +62,7 @@ class Pick(Phases):
         self._goes_to = goes_to
         self._place_cost = place_cost
         self._failed: list[tuple[FloatArray, float]] = []  # grasps in the object's frame
-        self._start("reach")
+        self._start("begin")
         self._yaw = REST_YAW
         self._grasp: Grasp | None = None
         self._planned_at: Pose | None = None
@@ -80,6 +80,8 @@ class Pick(Phases):
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is in the hand and lifted."""
         self._steps += 1
+        if self._phase == "begin":
+            self._begin(world)
         if self._phase == "reach" and world.held(self.name) and world.opening < 0.075:
             self._start("lift")
             self._lift_from = world.hand
@@ -89,6 +91,16 @@ class Pick(Phases):
             return hold(world, close=False) if not self.hopeless else self._make_room(world)
         phases = {"reach": self._reach, "descend": self._descend, "close": self._close, "lift": self._lift}
         return phases[self._phase](world)
+
+    def _begin(self, world: World) -> None:
+        """Fingers that are closing at the grasp go on with it: a thin rim is not felt until they are shut."""
+        self._start("reach")
+        if world.opening > OPEN or world.held(self.name) or not self._have_plan(world):
+            return
+        grasp, hand = self._needed(), world.hand
+        turned = float(np.linalg.norm(rotation_vector(self._rotation(world) @ hand.rotation.T)))
+        if np.linalg.norm(grasp.position - hand.position) < CLOSING and turned < OFF_TURN:
+            self._start("close")
 
     def _unhook(self, world: World) -> Command:
         """The object hangs on the open hand: lower it until something carries it."""
@@ -109,7 +121,7 @@ class Pick(Phases):
         rotation = self._rotation(world)
         over = grasp.position + np.array([0.0, 0.0, grasp.engagement + HOVER])
         turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
-        if np.linalg.norm(over[:2] - hand.position[:2]) < ALIGNED and turned < ALIGNED_YAW and world.opening > 0.06:
+        if np.linalg.norm(over[:2] - hand.position[:2]) < ALIGNED and turned < ALIGNED_YAW and world.opening > OPEN:
             self._start("descend")
             return self._descend(world)
         self._watch(float(np.linalg.norm(over - hand.position)) + TURN_LENGTH * turned)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from envs.experts.geometry import yaw_of
 from envs.experts.servo import Command
 from envs.experts.skills.pick import Pick, nearest_yaw
-from envs.experts.skills.place import Place, Spot, fitting_turn, place_cost
+from envs.experts.skills.place import OVER, Place, Spot, fitting_turn, place_cost
 from envs.experts.world import World
 from vla.types import FloatArray
 
@@ -23,6 +25,8 @@ class PickPlace:
         self._name, self._spot = name, spot
         self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
+        if world.held(name) and float(np.linalg.norm((spot.position(world) - spot.reference(world, name))[:2])) < OVER:
+            self._place = Place(name, spot)  # it is being lowered: picking would lift it again
 
     @property
     def aim(self) -> FloatArray | None:

@@ -24,10 +24,11 @@ PRESS = 0.008  # [m] the tips are sent this far below the surface; 30 mm would l
 OVER = 0.04  # [m] above the surface before going down
 INSET = 0.015  # [m] the goal is this far inside the region
 GRAZE = 0.012  # [m] things that reach this little into the way are nudged aside
+ON_IT, TOUCHING = 0.03, 0.012  # [m] the tips are this near to where they push, and this near to the surface
 SLIPPED = 0.055  # [m] from the middle: the tips have left the plate
 LOST_GRIP_STEPS = 10  # steps without progress before starting over
 TOUCH_STEPS = 40  # steps of going down at most
-SPOT_RINGS = np.arange(0.06, 0.26, 0.02)  # [m] how far an object in the way may be put aside
+SPOT_RINGS = np.arange(0.0, 0.26, 0.02)  # [m] how far an object may be put aside; one in the hand maybe not at all
 SPOT_MARGIN = 0.012  # [m] around an object that is put aside
 
 
@@ -41,12 +42,14 @@ class Push(Phases):
 
     def __init__(self, goal: Goal, world: World) -> None:
         self._goal, self._name = goal, goal.subject
-        self._start("clear")
+        self._start("begin")
         self._clearing: Skill | None = None
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is there and the hand away."""
         self._steps += 1
+        if self._phase == "begin":
+            self._start(self._first_phase(world))
         if is_met(self._goal, world) and self._phase not in ("retreat", "clear"):
             self._start("retreat")
             self._at = world.hand.position
@@ -68,11 +71,28 @@ class Push(Phases):
         self._target, obstacles = choose_target(world, self._goal)
         if not obstacles:
             return None
-        spot = free_spot(world, obstacles[0], self._name, self._target)
-        if spot is None:
-            return None
-        self._clearing = PickPlace(obstacles[0], Spot(None, spot, centered=True), world)
-        return self._clearing.step(world)
+        self._clearing = self._put_aside(world, obstacles[0])
+        return None if self._clearing is None else self._clearing.step(world)
+
+    def _put_aside(self, world: World, name: str) -> Skill | None:
+        """Pick an object up and put it beside the way; None when there is no room."""
+        spot = free_spot(world, name, self._name, self._target)
+        return None if spot is None else PickPlace(name, Spot(None, spot, centered=True), world)
+
+    def _first_phase(self, world: World) -> str:
+        """Dragging goes on where it is; what is in the hand is put aside first."""
+        self._target, obstacles = choose_target(world, self._goal)
+        held = next((other for other in world.movable if other != self._name and world.held(other)), None)
+        if held is not None:
+            self._clearing = self._put_aside(world, held)
+        return "drag" if not obstacles and held is None and self._on_it(world) else "clear"
+
+    def _on_it(self, world: World) -> bool:
+        """Whether the tips are where they push."""
+        contact, _ = self._contact(world)
+        gap = world.hand.position - contact
+        near = float(np.linalg.norm(gap[:2])) < ON_IT and float(gap[2]) < TOUCHING
+        return near and world.touched_by_hand(self._name)
 
     def _contact(self, world: World) -> tuple[FloatArray, FloatArray]:
         """(3,) [m] hand position with the tips on the object, ahead of its middle, and (2,) direction of the way."""
@@ -166,7 +186,7 @@ def free_spot(world: World, name: str, pushed: str, target: FloatArray) -> Float
     start = world.pose(pushed).position[:2]
     plate_low, plate_high = world.boxes(pushed).bounds()
     radius = 0.5 * float(np.max((plate_high - plate_low)[:2])) + SPOT_MARGIN + float(np.hypot(*half))
-    others = world.others(name).above(float(low[2]) + 0.004)
+    others = world.others(name).above(float(plate_low[2]) + 0.004)
     samples = start + np.linspace(0.0, 1.0, 20)[:, None] * (target - start)
     for distance in SPOT_RINGS:
         for angle in np.arange(16) * np.pi / 8:

@@ -26,6 +26,8 @@ DEEP = 0.028  # [m] the tips go this far below the object's top
 BEHIND = 0.020  # [m] the tips push a solid object from this far behind it
 ARRIVED = 0.012  # [m]
 ALIGNED = 0.010  # [m]
+AT_DEPTH = 0.008  # [m]
+CLOSED = 0.01  # [m] of opening
 STALL_STEPS = 12
 RISE = 0.05  # [m]
 
@@ -78,7 +80,7 @@ class DragOut(Phases):
 
     def __init__(self, name: str, target: FloatArray) -> None:
         self._name, self._target = name, target
-        self._start("reach")
+        self._start("begin")
 
     def step(self, world: World) -> Command | None:
         """The next command; None when the object is there, or does not move any more."""
@@ -94,19 +96,22 @@ class DragOut(Phases):
                 return None
             return Command(self._at + np.array([0.0, 0.0, RISE + 0.03]), rotation, True, 0.7)
         if left < ARRIVED:
-            if self._phase == "reach":
+            if self._phase in ("begin", "reach"):
                 return None
             return self._rise(world)
         contact = self._contact(boxes, middle, gap / left, float(high[2]))
+        if self._phase == "begin":
+            at_it = np.linalg.norm((contact - hand)[:2]) < ALIGNED and hand[2] - contact[2] < AT_DEPTH
+            self._start("drag" if at_it and world.opening < CLOSED else "reach")
         if self._phase == "reach":
             over = contact + np.array([0.0, 0.0, DEEP + 0.02])
-            if np.linalg.norm(over[:2] - hand[:2]) < ALIGNED and world.opening < 0.01:
+            if np.linalg.norm(over[:2] - hand[:2]) < ALIGNED and world.opening < CLOSED:
                 self._start("down")
             elif self._steps > 100:
                 return None
             return travel(world, over, rotation, close=True)
         if self._phase == "down":
-            if hand[2] - contact[2] < 0.008 or self._steps > 30:
+            if hand[2] - contact[2] < AT_DEPTH or self._steps > 30:
                 self._start("drag")
             return Command(contact, rotation, True, 0.5, precise=True)
         self._watch(left)

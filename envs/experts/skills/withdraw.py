@@ -1,0 +1,35 @@
+"""Let go of a fixture and back away from it, the way the hand came."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.experts.servo import Command
+from envs.experts.world import World
+
+VERTICAL = -0.8  # a hand whose axis points down more than this simply rises
+NEAR = 0.06  # [m] a fixture this near to the finger tips is in the way of anything else
+STEP = 0.05  # [m] ahead of the hand while it backs away
+FREE = 0.05  # [m] of opening: the fingers have let go
+
+
+def is_entangled(world: World) -> bool:
+    """Whether a tilted hand is at a handle or inside something, where no motion but backwards is safe."""
+    hand = world.hand
+    if hand.rotation[2, 2] < VERTICAL:
+        return False
+    boxes = world.others(*world.movable)
+    return bool(np.any(np.all(np.abs(hand.position - boxes.center) < boxes.reach + NEAR, axis=1)))
+
+
+class Withdraw:
+    """Opens the hand and moves it backwards until no fixture is near."""
+
+    def step(self, world: World) -> Command | None:
+        """The next command; None when nothing is near any more."""
+        if not is_entangled(world):
+            return None
+        hand = world.hand
+        back = -hand.rotation[:, 2] * np.array([1.0, 1.0, 0.0])  # level, as drawers and openings are
+        back = back * (0.0 if world.opening < FREE else STEP / float(np.linalg.norm(back)))
+        return Command(hand.position + back, hand.rotation, False, 0.5)
