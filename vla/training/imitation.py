@@ -84,6 +84,7 @@ class Imitation:
             [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=settings.rate(0),
             betas=(0.9, 0.98),
+            fused=True,
         )
         self.step = 0
 

@@ -47,7 +47,8 @@ class Samples:
         chunk: K, actions of a sample.
         augmentation: how much samples vary.
         seed: of all draws.
-        balance: 0 draws every frame equally often, 1 every suite; between, each suite by (its frames) ** (1 - balance).
+        balance: 0 draws every frame equally often, 1 every instruction of every suite; between, each of them by
+            (its frames) ** (1 - balance).
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class Samples:
             )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
-        suites = np.concatenate([np.array(each.suites)[each.suite] for each in frames])
-        _, suite, counts = np.unique(suites, return_inverse=True, return_counts=True)
-        chances = np.cumsum(counts[suite] ** -balance)
+        told = np.concatenate([_told(each) for each in frames])  # (F,)
+        _, which, counts = np.unique(told, return_inverse=True, return_counts=True)
+        chances = np.cumsum(counts[which] ** -balance)
         self._chances = chances / chances[-1]  # (F,) rising to 1
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)
@@ -146,6 +147,12 @@ class Samples:
         padded = np.pad(lit, ((0, 0), (border, border), (border, border)), mode="edge")
         left, top = border - int(shift[0]), border - int(shift[1])
         return padded[:, top : top + size, left : left + size]
+
+
+def _told(frames: Frames) -> np.ndarray:
+    """(F,) suite and instruction of each frame."""
+    suites, words = np.array(frames.suites)[frames.suite], np.array(frames.instructions)[frames.task]
+    return np.char.add(np.char.add(suites, "\n"), words)
 
 
 def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal
 from envs.experts.servo import Command
 from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
+from envs.experts.skills.withdraw import VERTICAL
 from envs.experts.world import World
 from vla.types import FloatArray
 
@@ -25,6 +26,7 @@ OVERTRAVEL = 0.012  # [m] asked for beyond the wanted position, so that the last
 MARGIN = 0.006  # [m] past the threshold of the predicate before letting go
 TIP = 0.009  # [m] finger tips beyond the point between the pads
 STALL_STEPS = 12
+AMONG_HANDLES = (0.06, 0.10)  # [m] in front of the bar, beside it: a tilted hand that is nearer backs out first
 LIMIT = 120  # steps for one attempt
 ABOUT_LEVEL = 0.4  # [rad] a hand that grips the bar is turned no farther than this from the wanted orientation
 
@@ -136,6 +138,9 @@ class OpenDrawer(Phases):
         elif self._since_best > 2 * STALL_STEPS:
             self._tries += 1  # another tilt may let the arm pass
             self._start("reach")
+        depth, aside = off_line(hand.position, handle.center, handle.outward)
+        if depth < AMONG_HANDLES[0] and aside < AMONG_HANDLES[1] and hand.rotation[2, 2] > VERTICAL:
+            return Command(hand.position + STANDOFF * handle.outward, hand.rotation, False, 0.5)
         return travel(world, goal, rotation, close=False)
 
     def _approach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
