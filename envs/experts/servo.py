@@ -15,7 +15,7 @@ GAIN = 1.5  # part of the error asked for at once; the arm covers about a quarte
 DAMPING_S = 0.05  # [s] the error is seen this far ahead at the present speed: the arm coasts about 10 mm
 ROTATION_GAIN = 1.4
 ROTATION_SPEED = 0.7  # cap of the rotation part: 0.07 rad a step about x, 0.045 about y and z
-COVERED = 0.25  # part of what is asked for that the arm covers in a step
+COVERED, ROTATION_COVERED = 0.25, 0.15  # part of what is asked for that the arm covers in a step
 STEP_S = 0.05  # [s] control period
 SLEW = 0.2  # largest change of the translation part in one step: full speed after 4 steps (0.2 s)
 ROTATION_SLEW = 0.12  # the same for rotation
@@ -62,16 +62,18 @@ class Servo:
             command: where to go.
             position: (3,) [m] present position.
             rotation: (3, 3) present orientation.
-            velocity: (3,) [m/s] present velocity.
+            velocity: (6,) present velocity, [m/s] and [rad/s].
         """
         if self._last is None:
-            self._last = np.append(_capped(velocity * STEP_S / (COVERED * METRES), command.speed), np.zeros(3))
+            move = _capped(velocity[:3] * STEP_S / (COVERED * METRES), command.speed)
+            turn = _capped(velocity[3:] * STEP_S / (ROTATION_COVERED * RADIANS), ROTATION_SPEED)
+            self._last = np.concatenate([move, turn])
         error = command.position - position
         if command.precise and float(np.linalg.norm(error)) < INTEGRATE_WITHIN:
             self._integral = np.clip(self._integral + INTEGRATE * error, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
         else:
             self._integral = 0.7 * self._integral  # fades, so that leaving a precise phase makes no jump
-        wanted = GAIN * (error + self._integral - DAMPING_S * velocity) / METRES
+        wanted = GAIN * (error + self._integral - DAMPING_S * velocity[:3]) / METRES
         move = _towards(self._last[:3], _capped(wanted, command.speed), SLEW)
         turn = ROTATION_GAIN * rotation_vector(command.rotation @ rotation.T) / RADIANS
         turn = _towards(self._last[3:], _capped(turn, ROTATION_SPEED), ROTATION_SLEW)

@@ -97,11 +97,11 @@ class World:
 
     @property
     def hand_velocity(self) -> FloatArray:
-        """(3,) [m/s] of the same point, world axes."""
+        """(6,) of the same point, world axes: [m/s], then [rad/s]."""
         velocity = np.zeros(6)
         kind = self._mj.mjtObj.mjOBJ_SITE
         self._mj.mj_objectVelocity(self._model, self._data, kind, self._site, velocity, 0)
-        return velocity[3:]
+        return np.roll(velocity, 3)
 
     @property
     def opening(self) -> float:

@@ -101,6 +101,47 @@ def test_takes_over_with_the_object_in_the_hand(env, expert):
     assert actions[0, 6] == 1.0  # it does not drop what it holds
 
 
+@pytest.mark.parametrize(("suite", "task"), [("libero_goal", 0), ("libero_goal", 7), ("libero_10", 9)])
+def test_asked_anew_every_few_steps_it_goes_on_with_what_it_finds(suite, task):
+    """Dataset aggregation asks in the middle of motions; an answer that begins again from above never gets done."""
+    env = LiberoEnv(suite, task)
+    observation, _ = env.reset(options={"trial": 0})
+    expert = LiberoExpert()
+    expert.bind(env)
+    random, info = np.random.default_rng(0), {}
+    try:
+        ended, due, step = False, 0, 0
+        while not ended:
+            if step == due:
+                expert.reset()
+                due += int(random.integers(4, 14))
+            observation, _, terminated, truncated, info = env.step(expert.infer(seen(observation)).actions[0])
+            ended, step = terminated or truncated, step + 1
+    finally:
+        env.close()
+    assert info["is_success"]
+
+
+@pytest.mark.parametrize(("task", "phase"), [(0, "pull"), (7, "turn")])
+def test_asked_anew_at_a_gripped_handle_it_neither_opens_nor_rises(task, phase):
+    env = LiberoEnv("libero_goal", task)
+    observation, _ = env.reset(options={"trial": 0})
+    expert = LiberoExpert()
+    expert.bind(env)
+    try:
+        while getattr(expert._skill, "_phase", "") != phase:
+            observation, *_ = env.step(expert.infer(seen(observation)).actions[0])
+        for _ in range(3):
+            observation, *_ = env.step(expert.infer(seen(observation)).actions[0])
+        went_on = expert.infer(seen(observation)).actions[0]
+        expert.reset()
+        anew = expert.infer(seen(observation)).actions[0]
+    finally:
+        env.close()
+    assert anew[6] == went_on[6] == 1.0
+    assert np.abs(anew[:6] - went_on[:6]).max() < 0.35  # asked from rest and from above it would be 0.6
+
+
 def test_only_reads_the_simulator(env, expert):
     observation, _ = env.reset(options={"trial": 0})
     model, data = env.scene.model, env.scene.data

@@ -104,7 +104,7 @@ def test_a_failed_grasp_is_not_the_first_choice_again():
 
 def follow(command, steps=60):
     """The servo on a hand that does a quarter of what it is asked in each step."""
-    servo, position, rotation, velocity = Servo(), np.zeros(3), vertical_hand(0.0), np.zeros(3)
+    servo, position, rotation, velocity = Servo(), np.zeros(3), vertical_hand(0.0), np.zeros(6)
     actions = []
     for _ in range(steps):
         action = servo.action(command, position, rotation, velocity)

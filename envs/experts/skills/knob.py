@@ -72,9 +72,9 @@ class TurnKnob(Phases):
         distance = float(np.linalg.norm(grasp.position - hand.position))
         if self._phase == "reach":
             closing, self._closing = self._closing and distance < CLOSING, False
-            if np.linalg.norm((over - hand.position)[:2]) < ALIGNED and turned < ALIGNED_YAW:
-                self._start("close" if closing else "descend")
-            return travel(world, over, rotation, close=closing)
+            if np.linalg.norm((over - hand.position)[:2]) > ALIGNED or turned > ALIGNED_YAW:
+                return travel(world, over, rotation, close=False)
+            self._start("close" if closing else "descend")
         self._watch(distance)
         if self._phase == "descend":
             if distance < AT_GRASP or self._since_best > STALL_STEPS:
