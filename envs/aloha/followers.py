@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from envs.aloha.robot import ARMS
 from envs.aloha.suites import load_suite
 from envs.rendering import configure_gl
 from vla.types import FloatArray
+
+if TYPE_CHECKING:
+    from envs.aloha.scene import AlohaScene
 
 # [N m] of the six joints, [N] of a finger. With torque, the model's friction (30 to 60) stands for the servos'
 # damping; a released servo can be turned by hand, and a released arm falls. Estimates, for gear ratios of 150 to 350.
@@ -43,21 +47,14 @@ class Followers:
     There is no lock inside: when several threads call, they take turns by a lock of their own.
 
     Args:
-        suite: whose objects lie on the table.
-        trial: where they lie.
+        scene: the simulation, in its start pose. Where servos lose their torque its model is changed.
 
     Attributes:
-        scene: the simulation, such as for cameras.
+        scene: the same.
     """
 
-    def __init__(self, suite: str = "aloha_transfer_cube", trial: int = 0) -> None:
-        configure_gl()
-        from envs.aloha.scene import AlohaScene
-
-        task = load_suite(suite).tasks[0]
-        self.scene = AlohaScene(task)
-        self.scene.reset(official_poses(task.name, trial))
-        model = self.scene.model
+    def __init__(self, scene: AlohaScene) -> None:
+        self.scene, model = scene, scene.model
         fields = ("actuator_gainprm", "actuator_biasprm", "dof_frictionloss", "dof_damping")
         self._powered = {name: getattr(model, name).copy() for name in fields}
         self._released = np.zeros(model.nu, dtype=bool)
@@ -119,6 +116,25 @@ class Followers:
         data.qpos[servos] = np.append(position, -position[6])
         data.qvel[servos] = 0.0
         self.scene.refresh()
+
+
+def open_scene(suite: str = "aloha_transfer_cube", trial: int = 0) -> AlohaScene:
+    """A simulation of its own.
+
+    Args:
+        suite: whose objects lie on the table.
+        trial: where they lie.
+
+    Raises:
+        ValueError: unknown suite or trial.
+    """
+    configure_gl()
+    from envs.aloha.scene import AlohaScene
+
+    task = load_suite(suite).tasks[0]
+    scene = AlohaScene(task)
+    scene.reset(official_poses(task.name, trial))
+    return scene
 
 
 def _servos(arm: str) -> slice:

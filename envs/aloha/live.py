@@ -10,17 +10,20 @@ import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from envs.aloha.env import CAMERAS, LOD_SHADOWS
-from envs.aloha.followers import Followers
+from envs.aloha.followers import Followers, open_scene
 from envs.aloha.gripper import GripperLinkage, Opening
 from envs.aloha.robot import ARMS, JOINTS
 from envs.choices import check_choice
 from envs.rendering import Renderer, Snapshot, share_gl_context
 from vla.types import FloatArray, Image
+
+if TYPE_CHECKING:
+    from envs.aloha.scene import AlohaScene
 
 SLEEP = np.array([0.0, -1.7, 1.55, 0.12, 0.65, 0.0, 0.03])  # [rad], [m] folded, on the arms' stops, gripper half open
 
@@ -70,6 +73,7 @@ class LiveScene:
         image_size: [px] height and width. The real cameras have 480 x 640.
         fps: [1/s] frames of each camera, if the computer can draw so many.
         render: `full`, or `lod` with coarser shadows.
+        scene: a simulation that exists already, instead of one with `suite` and `trial`.
 
     Attributes:
         joints: names `bus/joint`, in the order of all arrays.
@@ -86,19 +90,25 @@ class LiveScene:
         image_size: Sequence[int] = (480, 640),
         fps: float = 30.0,
         render: Literal["full", "lod"] = "full",
+        scene: AlohaScene | None = None,
     ) -> None:
         check_choice("robot.scene.render", render, ("full", "lod"))
         if not fps > 0:
             raise ValueError(f"robot.scene.fps: expected frames a second above 0, got {fps}")
         self.joints = tuple(f"follower_{arm}/{joint}" for arm in ARMS for joint in (*JOINTS, "gripper"))
-        self._followers = Followers(suite, trial)
+        self._followers = Followers(scene or open_scene(suite, trial))
         self._linkage = GripperLinkage(grippers)
         self._lock = threading.Lock()
         share_gl_context()  # each camera draws in its own capture thread
         self._size, self._fps, self._lod = tuple(image_size), fps, render == "lod"
-        for arm in ARMS:
-            self._followers.place(arm, SLEEP)
-            self._followers.command(arm, SLEEP, np.zeros(7, dtype=bool))
+        self.fold()
+
+    def fold(self) -> None:
+        """Put both arms at rest on their stops, without torque."""
+        with self._lock:
+            for arm in ARMS:
+                self._followers.place(arm, SLEEP)
+                self._followers.command(arm, SLEEP, np.zeros(7, dtype=bool))
 
     def motion(self) -> Motion:
         """How the joints are now."""
@@ -119,6 +129,11 @@ class LiveScene:
         """What is to be drawn, as it is now."""
         with self._lock:
             return Snapshot.take(self._followers.scene.model, self._followers.scene.data)
+
+    def lay(self, poses: FloatArray) -> None:
+        """Put the objects somewhere, (objects, 7) [m] and quaternion wxyz, as a person does before a trial."""
+        with self._lock:
+            self._followers.scene.lay(poses)
 
     def camera(self, name: str) -> SceneCamera:
         """A device that films the scene.

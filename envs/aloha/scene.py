@@ -60,6 +60,12 @@ class AlohaScene:
         self._forward_without_actuation()
         self._forward_without_actuation()
 
+    def lay(self, poses: FloatArray) -> None:
+        """Put the objects at rest somewhere, (objects, 7); the arms stay as they are."""
+        self.data.qpos[ROBOT_SIZE:] = poses.ravel()
+        self.data.qvel[ROBOT_SIZE:] = 0.0
+        self.refresh()
+
     def advance(self, action: FloatArray) -> None:
         """Run one control step of 20 ms with a (14,) action; MuJoCo cuts off what is out of range."""
         self.data.ctrl[:] = to_controls(action)

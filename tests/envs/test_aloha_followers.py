@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs.aloha.followers import Followers
+from envs.aloha.followers import Followers, open_scene
 
 ON, OFF = np.ones(7, dtype=bool), np.zeros(7, dtype=bool)
 HOME = np.array([0.0, -0.96, 1.16, 0.0, -0.3, 0.0, 0.03])
@@ -14,7 +14,7 @@ SLEEP = np.array([0.0, -1.7, 1.55, 0.12, 0.65, 0.0, 0.03])
 
 @pytest.fixture
 def followers():
-    both = Followers()
+    both = Followers(open_scene())
     for arm in ("left", "right"):
         both.command(arm, HOME, ON)
     both.advance(0.5)
@@ -89,7 +89,7 @@ def test_an_arm_can_be_put_into_its_sleep_pose(followers):
 
 
 def test_two_worlds_do_not_share_their_torque(followers):
-    other = Followers()
+    other = Followers(open_scene())
     other.command("left", HOME, OFF)
     other.advance(1.0)
     followers.advance(1.0)
