@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -16,11 +17,14 @@ class Clock(Protocol):
     def sleep_until(self, moment: float) -> None:
         """Return when `now()` has reached `moment` [s]; at once if it has passed."""
 
-    def attending(self) -> AbstractContextManager[None]:
+    def attending(self, known: threading.Event | None = None) -> AbstractContextManager[None]:
         """`with` this around the loop of a thread whose work takes no time on a virtual clock until it sleeps.
 
         Virtual time stands still while an attending thread works, so the costs of threads that work side by side
         overlap as they do in reality, instead of adding up.
+
+        Args:
+            known: is set once time will not go on without this thread; whoever started it waits for that.
         """
 
 
@@ -37,6 +41,8 @@ class SystemClock:
         if remaining > 0:
             time.sleep(remaining)
 
-    def attending(self) -> AbstractContextManager[None]:
+    def attending(self, known: threading.Event | None = None) -> AbstractContextManager[None]:
         """Real time needs no bookkeeping."""
+        if known is not None:
+            known.set()
         return nullcontext()

@@ -108,6 +108,8 @@ class Followers:
     def place(self, arm: str, position: FloatArray) -> None:
         """Put an arm at rest somewhere at once, such as in its sleep pose before it is switched on.
 
+        Time begins anew: of what `advance` was asked for, nothing is left over.
+
         Args:
             arm: `left` or `right`.
             position: (7,) joints [rad] and finger position [m].
@@ -115,6 +117,7 @@ class Followers:
         servos, data = _servos(arm), self.scene.data
         data.qpos[servos] = np.append(position, -position[6])
         data.qvel[servos] = 0.0
+        self._owed = 0.0
         self.scene.refresh()
 
 

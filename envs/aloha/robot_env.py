@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Protocol
 
 import numpy as np
+from gymnasium import spaces
 
 from envs.aloha.env import AlohaEnv
 from envs.aloha.gripper import GripperLinkage, Opening
@@ -59,6 +60,7 @@ class AlohaRobotEnv(AlohaEnv):
         self._reading: Reading | None = None
         robot, scene = make_robot(self._live, clock=make_clock()).action_spec, self.action_spec
         self.action_spec = dataclasses.replace(robot, max_step=np.minimum(robot.max_step, scene.max_step))
+        self.action_space = spaces.Box(robot.low, robot.high, dtype=np.float64)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -80,8 +82,10 @@ class AlohaRobotEnv(AlohaEnv):
         self._robot.connect()
         self._episode.callback(self._robot.disconnect)
         self._robot.go_to(self._to_robot(to_state(START)))
+        # Between two ticks of the driver: who comes first at one moment would be left to the operating system.
+        self._due = self._clock.now() + 0.5 / HZ
+        self._clock.sleep_until(self._due)
         self._live.lay(poses)
-        self._due = self._clock.now()
         self._reading = self._robot.get_reading()
         self._seen = Snapshot.take(self.scene.model, self.scene.data)
         self.timing["sim"] += time.perf_counter() - started

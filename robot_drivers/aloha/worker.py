@@ -54,7 +54,7 @@ class ArmWorker:
         self._events: deque[str] = deque(maxlen=100)
         self._state: ArmState | None = None
         self._reopen_at, self._ticked_at = float("-inf"), clock.now()
-        self._ended = threading.Event()
+        self._ended, self._known = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
@@ -98,8 +98,10 @@ class ArmWorker:
         self._state, self._setpoint.goal = state, state.position.copy()
         self._ticked_at = self._clock.now()
         self._ended.clear()
+        self._known.clear()
         self._thread = threading.Thread(target=self._run, name=self.arm.bus.name, daemon=True)
         self._thread.start()
+        self._known.wait()
 
     def end(self) -> None:
         """End the thread; the arm goes on holding."""
@@ -277,7 +279,7 @@ class ArmWorker:
             self._events.append(event)
 
     def _run(self) -> None:
-        with self._clock.attending():
+        with self._clock.attending(self._known):
             deadline = self._clock.now() + self._config.period
             while not self._ended.is_set():
                 self._clock.sleep_until(deadline)

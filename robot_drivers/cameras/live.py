@@ -80,8 +80,7 @@ class LiveCamera:
             thread.join(0.001)
 
     def _run(self) -> None:
-        with self._clock.attending():
-            self._began.set()
+        with self._clock.attending(self._began):
             try:
                 while not self._ended.is_set():
                     self._capture()

@@ -5,21 +5,38 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from robot_drivers.clock import Clock
+
+
+@dataclass(frozen=True, eq=False)
+class _Sleeper:
+    """Who waits until when.
+
+    Attributes:
+        moment: [s]
+        number: of an attending thread, in the order in which they came; None for others.
+    """
+
+    moment: float
+    number: int | None
 
 
 class VirtualClock:
     """Emulated seconds cost no real ones, and a run can be repeated exactly.
 
     A thread that sleeps moves the time to its moment, unless an attending thread still works: then it waits until all
-    attending threads sleep, and the earliest moment comes first.
+    attending threads sleep, and the earliest moment comes first. Attending threads work one at a time, at one moment in
+    the order in which they came: who writes first is not left to the operating system.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._attending: set[int] = set()  # idents of threads
-        self._sleeping: list[tuple[float, bool]] = []  # moment, and whether the sleeper attends
+        self._numbers: dict[int, int] = {}  # of attending threads, by ident
+        self._came = 0  # attending threads so far
+        self._turn: int | None = None  # number of the one that works
+        self._sleeping: list[_Sleeper] = []
         self._changed = threading.Condition()
 
     def now(self) -> float:
@@ -29,39 +46,64 @@ class VirtualClock:
     def sleep_until(self, moment: float) -> None:
         """Return when the time is `moment` [s] or later."""
         with self._changed:
-            if moment <= self._now:
-                return
-            sleeper = (moment, threading.get_ident() in self._attending)
-            self._sleeping.append(sleeper)
-            self._move()
-            self._changed.wait_for(lambda: self._now >= moment)
-            self._sleeping.remove(sleeper)
-            if self._attending and not sleeper[1]:
-                self._move()  # nobody waits for this thread, and it may never sleep again
+            if moment > self._now:
+                self._sleep(_Sleeper(moment, self._numbers.get(threading.get_ident())))
 
     def advance_to(self, moment: float) -> None:
         """Move the time from outside, whoever works; never backwards."""
         with self._changed:
             self._now = max(self._now, moment)
+            self._move()
             self._changed.notify_all()
 
     @contextmanager
-    def attending(self) -> Iterator[None]:
+    def attending(self, known: threading.Event | None = None) -> Iterator[None]:
         """While inside, the calling thread works in no time; see `robot_drivers.clock.Clock`."""
+        ident = threading.get_ident()
+        if ident in self._numbers:
+            yield
+            return
         with self._changed:
-            self._attending.add(threading.get_ident())
+            self._came += 1
+            number = self._numbers[ident] = self._came
+            if known is not None:
+                known.set()
+            if self._turn is None:
+                self._turn = number
+            else:
+                self._sleep(_Sleeper(self._now, number))
         try:
             yield
         finally:
             with self._changed:
-                self._attending.discard(threading.get_ident())
+                del self._numbers[ident]
+                self._turn = None
                 self._move()
 
+    def _sleep(self, sleeper: _Sleeper) -> None:
+        self._sleeping.append(sleeper)
+        if sleeper.number is not None and self._turn == sleeper.number:
+            self._turn = None
+        self._move()
+        self._changed.wait_for(
+            lambda: self._now >= sleeper.moment and (sleeper.number is None or self._turn == sleeper.number)
+        )
+        self._sleeping.remove(sleeper)
+        if self._numbers and sleeper.number is None:
+            self._move()  # nobody waits for this thread, and it may never sleep again
+
     def _move(self) -> None:
-        ahead = [(moment, attends) for moment, attends in self._sleeping if moment > self._now]
-        if ahead and sum(attends for _, attends in ahead) == len(self._attending):
-            self._now = min(moment for moment, _ in ahead)
-            self._changed.notify_all()
+        """When no attending thread works: give the turn to the next one, moving the time if it must."""
+        if self._turn is not None:
+            return
+        if not any(sleeper.number is not None and sleeper.moment <= self._now for sleeper in self._sleeping):
+            ahead = [sleeper.moment for sleeper in self._sleeping if sleeper.moment > self._now]
+            if ahead:
+                self._now = min(ahead)
+        ready = [(s.moment, s.number) for s in self._sleeping if s.number is not None and s.moment <= self._now]
+        if ready:
+            self._turn = min(ready)[1]
+        self._changed.notify_all()
 
 
 class Timeline:

@@ -21,7 +21,7 @@ class Linear:
 
     @property
     def follower(self):
-        return SimpleNamespace(finger_from_joint=lambda angle: angle)
+        return SimpleNamespace(finger_from_joint=lambda angle: angle, from_joint=lambda angle: angle)
 
 
 class Clock:

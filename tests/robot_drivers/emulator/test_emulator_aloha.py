@@ -79,13 +79,11 @@ def test_back_ends_must_cover_the_joints_exactly():
 def test_arms_read_side_by_side_cost_the_time_of_one():
     robot = emulated_aloha(clock=VirtualClock())
     clock, request = robot.clock, packet.sync_read(range(1, 10), 126, 21)
-    together = threading.Barrier(len(robot.buses))
     cycles: list[float] = []
 
-    def loop(name: str) -> None:
+    def loop(name: str, known: threading.Event) -> None:
         port = robot.port(name, timeout=0.01)
-        with clock.attending():
-            together.wait()
+        with clock.attending(known):
             for tick in range(50):
                 start = clock.now()
                 port.write(request)
@@ -93,9 +91,13 @@ def test_arms_read_side_by_side_cost_the_time_of_one():
                 cycles.append(clock.now() - start)
                 clock.sleep_until((tick + 1) * 0.02)
 
-    threads = [threading.Thread(target=loop, args=(name,)) for name in robot.buses]
-    for thread in threads:
-        thread.start()
+    known = {name: threading.Event() for name in robot.buses}
+    threads = [threading.Thread(target=loop, args=each) for each in known.items()]
+    with clock.attending():  # until time may go on, all are there
+        for thread in threads:
+            thread.start()
+        for event in known.values():
+            event.wait()
     for thread in threads:
         thread.join()
     assert len(cycles) == 200

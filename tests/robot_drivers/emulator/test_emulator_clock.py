@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import functools
+import hashlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -38,26 +41,52 @@ def test_time_goes_on_when_a_thread_that_does_not_attend_is_done():
     passing.join()
 
 
+def side_by_side(clock: VirtualClock, loops: list[Callable[[], None]]) -> None:
+    """Run them in threads that attend, in this order."""
+
+    def attend(loop: Callable[[], None], known: threading.Event) -> None:
+        with clock.attending(known):
+            loop()
+
+    with clock.attending():  # until time may go on, all are there
+        threads = []
+        for loop in loops:
+            known = threading.Event()
+            threads.append(threading.Thread(target=attend, args=(loop, known)))
+            threads[-1].start()
+            known.wait()
+    for thread in threads:
+        thread.join()
+
+
 def test_threads_side_by_side_share_the_time_instead_of_adding_it_up():
     clock = VirtualClock()
-    barrier = threading.Barrier(4)
     seen: dict[int, list[float]] = {number: [] for number in range(4)}
 
     def loop(number: int) -> None:
-        with clock.attending():
-            barrier.wait()
-            for tick in range(1, 101):
-                clock.sleep_until(tick * 0.02 + number * 0.001)
-                seen[number].append(clock.now())
+        for tick in range(1, 101):
+            clock.sleep_until(tick * 0.02 + number * 0.001)
+            seen[number].append(clock.now())
 
-    threads = [threading.Thread(target=loop, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    side_by_side(clock, [functools.partial(loop, number) for number in range(4)])
     for number, times in seen.items():
         assert times == [pytest.approx(tick * 0.02 + number * 0.001) for tick in range(1, 101)]
     assert clock.now() == pytest.approx(2.003)
+
+
+def test_at_one_moment_threads_work_one_at_a_time_in_the_order_in_which_they_came():
+    clock, working, seen = VirtualClock(), [], []
+
+    def loop(name: str) -> None:
+        for tick in range(1, 201):
+            clock.sleep_until(float(tick))
+            working.append(name)
+            seen.append((tick, name, len(working)))
+            hashlib.sha256(bytes(100_000)).digest()  # gives the others every chance to come in between
+            working.pop()
+
+    side_by_side(clock, [functools.partial(loop, name) for name in "abc"])
+    assert seen == [(tick, name, 1) for tick in range(1, 201) for name in "abc"]
 
 
 def test_a_suspended_host_sees_no_time_pass_but_the_servos_do():
