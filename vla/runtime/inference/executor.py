@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Literal
 
 from vla.protocols import Policy
-from vla.runtime.inference.latency import Latency
+from vla.runtime.inference.latency import Latency, Seconds
 from vla.types import ActionChunk, ActionSpec, Commander, FloatArray, Observation
+
+Question = Callable[[], ActionChunk]
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A question on its way: the policy sees the world of tick `asked`, its answer is there at tick `due`."""
+    """A question on its way.
 
-    chunk: ActionChunk
+    Attributes:
+        answer: of the policy.
+        asked: tick of the world that it sees.
+        due: tick from which the answer may be used; None: as soon as it is there.
+    """
+
+    answer: Future[tuple[ActionChunk, float]]
     asked: int
-    due: int
+    due: int | None
+
+    def is_here(self, tick: int) -> bool:
+        """Whether the answer may be used at `tick`."""
+        return self.answer.done() if self.due is None else tick >= self.due
 
 
 class Executor(ABC):
@@ -29,6 +43,9 @@ class Executor(ABC):
     meanwhile. While there is no action, the hold action of the spec is sent: zero motion with the gripper kept for
     deltas, the last position again for positions. Position control has nothing to repeat before its first action,
     so there the first plan is waited for without a tick passing: the robot is not under way yet.
+
+    On a robot (`latency_s=background`) the policy thinks in a thread of its own while the loop keeps its rate; it gets
+    an observation whose images are all there. An error that it raises comes out of the tick that takes the answer.
 
     Args:
         policy: whom to ask.
@@ -45,11 +62,13 @@ class Executor(ABC):
     def __init__(
         self,
         policy: Policy,
-        latency_s: float | Literal["measured"] = 0.0,
+        latency_s: Seconds = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         self._policy = policy
         self._latency = Latency(latency_s, jitter_s)
+        self._thread = ThreadPoolExecutor(1, "policy") if self._latency.background else None
+        self._query: Query | None = None
         self._episode_spec: ActionSpec | None = None
         self.commander = Commander.POLICY
         self.policy_calls = 0
@@ -58,11 +77,13 @@ class Executor(ABC):
 
     def reset(self, spec: ActionSpec) -> None:
         """Start a new episode at tick 0: nothing planned, counters at zero, policy reset."""
+        if self._query is not None:
+            wait([self._query.answer])  # of an episode that has ended; a policy does one thing at a time
         self._policy.reset()
         self._episode_spec = spec
         self._tick = -1
         self._instruction: str | None = None
-        self._query: Query | None = None
+        self._query = None
         self._meanwhile: list[FloatArray] = []  # planned actions executed since the query began; holds do not count
         self._last: FloatArray | None = None
         self.policy_calls = 0
@@ -101,33 +122,38 @@ class Executor(ABC):
         return self._episode_spec
 
     def _ask(self, observation: Observation) -> None:
-        started = time.perf_counter()
-        chunk = self._infer(observation)
-        measured = time.perf_counter() - started
-        self.policy_s += measured
         self.policy_calls += 1
-        if chunk.instruction != observation.instruction:
-            raise ValueError(
-                f"policy: asked about {observation.instruction!r}, answered for {chunk.instruction!r}; "
-                "ActionChunk.instruction must be the observation's"
-            )
         self._meanwhile = []
-        self._query = Query(chunk, self._tick, self._tick + self._delay(measured))
+        if self._thread is None:
+            answer: Future[tuple[ActionChunk, float]] = Future()
+            answer.set_result(_answered(self._question(observation)))
+            self._query = Query(answer, self._tick, self._tick + self._delay(answer.result()[1]))
+            return
+        seen = dataclasses.replace(observation, images=dict(observation.images))
+        answer = self._thread.submit(_answered, self._question(seen))
+        if self._is_first:
+            wait([answer])
+        self._query = Query(answer, self._tick, None)
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether the robot has nothing to repeat yet, so that the answer is waited for."""
+        return self._last is None and self._spec.kind == "joint_position"
 
     def _delay(self, measured_s: float) -> int:
         """Ticks until the answer is there."""
-        if self._latency.none or (self._last is None and self._spec.kind == "joint_position"):
-            return 0
-        return self._latency.ticks(measured_s, self._spec.hz)
+        return 0 if self._latency.none or self._is_first else self._latency.ticks(measured_s, self._spec.hz)
 
     def _receive(self) -> None:
-        """Take an answer that is due. One that was planned for other words is dropped."""
+        """Take an answer that is there. One that was planned for other words is dropped."""
         query = self._query
-        if query is None or self._tick < query.due:
+        if query is None or not query.is_here(self._tick):
             return
         self._query = None
-        if query.chunk.instruction == self._instruction:
-            self._arrive(query.chunk.actions, query.asked)
+        chunk, seconds = query.answer.result()
+        self.policy_s += seconds
+        if chunk.instruction == self._instruction:
+            self._arrive(chunk.actions, query.asked)
 
     def _check_outlasts_latency(self, size: int) -> None:
         """Refuse a latency after which nothing of a chunk of `size` actions would be left."""
@@ -139,8 +165,9 @@ class Executor(ABC):
                 "shorter latency (runtime=open_loop works with any, because it waits)"
             )
 
-    def _infer(self, observation: Observation) -> ActionChunk:
-        return self._policy.infer(observation)
+    def _question(self, observation: Observation) -> Question:
+        """What to ask the policy; called later, maybe in another thread, it must not look at the executor."""
+        return lambda: checked(self._policy.infer(observation), observation)
 
     @abstractmethod
     def _must_ask(self) -> bool:
@@ -173,7 +200,7 @@ class QueueExecutor(Executor):
         self,
         policy: Policy,
         execute: int | None = None,
-        latency_s: float | Literal["measured"] = 0.0,
+        latency_s: Seconds = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if execute is not None and (type(execute) is not int or execute < 1):
@@ -194,3 +221,24 @@ class QueueExecutor(Executor):
 
     def _take(self) -> tuple[FloatArray | None, int | None]:
         return (self._queue.popleft(), self._source) if self._queue else (None, None)
+
+
+def checked(chunk: ActionChunk, observation: Observation) -> ActionChunk:
+    """The chunk.
+
+    Raises:
+        ValueError: it is for other words.
+    """
+    if chunk.instruction != observation.instruction:
+        raise ValueError(
+            f"policy: asked about {observation.instruction!r}, answered for {chunk.instruction!r}; "
+            "ActionChunk.instruction must be the observation's"
+        )
+    return chunk
+
+
+def _answered(question: Question) -> tuple[ActionChunk, float]:
+    """The answer, and how long it took [s]."""
+    started = time.perf_counter()
+    chunk = question()
+    return chunk, time.perf_counter() - started

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
 
 import numpy as np
 
 from vla.protocols import Policy, PrefixPolicy
 from vla.runtime.inference.asynchronous import Asynchronous
-from vla.types import ActionChunk, ActionSpec, FloatArray, Observation
+from vla.runtime.inference.executor import Question, checked
+from vla.runtime.inference.latency import Seconds
+from vla.types import ActionSpec, FloatArray, Observation
 
 REMEMBERED = 10  # latencies; the paper takes the longest of a buffer. An older one, of a warm-up, is forgotten
 
@@ -35,7 +36,7 @@ class RealTimeChunking(Asynchronous):
         self,
         policy: Policy,
         execute: int | None = None,
-        latency_s: float | Literal["measured"] = 0.0,
+        latency_s: Seconds = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if not isinstance(policy, PrefixPolicy) or not policy.accepts_prefix:
@@ -51,11 +52,12 @@ class RealTimeChunking(Asynchronous):
         super().reset(spec)
         self._delays: deque[int] = deque(maxlen=REMEMBERED)
 
-    def _infer(self, observation: Observation) -> ActionChunk:
+    def _question(self, observation: Observation) -> Question:
         if not self._queue:
-            return self._continuing.infer(observation)
+            return super()._question(observation)
         rest = np.array(self._queue)  # (P, A) for this tick and the following ones
-        return self._continuing.infer_after(observation, rest, min(max(self._delays, default=0), len(rest)))
+        frozen = min(max(self._delays, default=0), len(rest))
+        return lambda: checked(self._continuing.infer_after(observation, rest, frozen), observation)
 
     def _arrive(self, actions: FloatArray, asked: int) -> None:
         self._delays.append(self._tick - asked)

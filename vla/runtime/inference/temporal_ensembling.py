@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from vla.protocols import Policy
 from vla.runtime.inference.executor import Executor
+from vla.runtime.inference.latency import Seconds
 from vla.types import FloatArray
 
 
@@ -30,7 +30,7 @@ class TemporalEnsembling(Executor):
         self,
         policy: Policy,
         m: float = 0.01,
-        latency_s: float | Literal["measured"] = 0.0,
+        latency_s: Seconds = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if isinstance(m, bool) or not isinstance(m, int | float) or not 0 <= m < math.inf:
