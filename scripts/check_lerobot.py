@@ -108,12 +108,14 @@ def _compare(dataset: Any, recorded: list[EpisodeData]) -> int:
                 got = (item[IMAGES + camera].numpy().transpose(1, 2, 0) * 255).round().astype(int)
                 errors.append(np.abs(got - images[t]))
             index += 1
-    mean, largest = float(np.mean(errors)), int(np.max(errors))
-    worst = max(float(error.mean()) for error in errors)
-    print(f"{index} frames, all cameras: mean error {mean:.2f}, of the worst frame {worst:.2f} (tolerance "
-          f"{MEAN_TOLERANCE}), largest {largest} (tolerance {MAX_TOLERANCE}), of 255")  # fmt: skip
-    if worst > MEAN_TOLERANCE or largest > MAX_TOLERANCE:
-        wrong.append("images")
+    if errors:
+        mean, largest = float(np.mean([error.mean() for error in errors])), max(int(error.max()) for error in errors)
+        worst = max(float(error.mean()) for error in errors)
+        print(f"images: mean error {mean:.2f}, of the worst frame {worst:.2f} (tolerance {MEAN_TOLERANCE}), "
+              f"largest {largest} (tolerance {MAX_TOLERANCE}), of 255")  # fmt: skip
+        if worst > MEAN_TOLERANCE or largest > MAX_TOLERANCE:
+            wrong.append("images")
+    print(f"{index} frames in {len(recorded)} episodes")
     print(f"differs: {', '.join(wrong[:10])}" if wrong else "columns, tasks, indices and statistics are equal")
     return int(bool(wrong))
 
