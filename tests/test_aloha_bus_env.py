@@ -36,7 +36,7 @@ class TestContractThroughTheBus(EnvContract):
     cameras = ("top", "right_wrist")
 
     def test_passes_the_env_checker(self, env):
-        """It takes random actions, which are jumps: the robot refuses them, whoever asks."""
+        """The checker takes random actions, which are jumps: as far as those, which the robot refuses."""
         with pytest.raises(SafetyStop, match="too long"):
             super().test_passes_the_env_checker(env)
 
@@ -65,6 +65,10 @@ def test_a_task_through_the_bus_begins_as_in_the_simulation_and_repeats_exactly(
     first = wave(env)
     assert np.ptp(first[:, 0]) > 0.1
     np.testing.assert_array_equal(wave(env), first)
+    fresh = through_the_bus("env.image_size=[24,32]")
+    np.testing.assert_array_equal(wave(fresh), first)
+    np.testing.assert_array_equal(fresh.flat_state(), env.flat_state())
+    fresh.close()
 
 
 def test_a_jump_is_refused_by_the_robot_and_nothing_moves(env):

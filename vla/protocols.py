@@ -84,8 +84,13 @@ class Inference(Protocol):
     def policy_s(self) -> float:
         """[s] what they took."""
 
-    def reset(self, spec: ActionSpec) -> None:
-        """Start a new episode on a robot that takes actions by `spec`: empty queue, counters at zero."""
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
+        """Start anew on a robot that takes actions by `spec`: empty queue, counters at zero.
+
+        Args:
+            spec: what an action means.
+            last: (A,) what the robot was told last, when it is under way; None at the start of an episode.
+        """
 
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action for this tick; asks the policy when it must."""

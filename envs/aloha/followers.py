@@ -47,7 +47,7 @@ class Followers:
     There is no lock inside: when several threads call, they take turns by a lock of their own.
 
     Args:
-        scene: the simulation, in its start pose. Where servos lose their torque its model is changed.
+        scene: the simulation. Where servos lose their torque its model is changed.
 
     Attributes:
         scene: the same.

@@ -44,7 +44,7 @@ class AlohaRobotEnv(AlohaEnv):
 
     Args:
         make_robot: builds a robot around a scene, on a clock; called for every episode.
-        make_clock: builds the clock of an episode.
+        make_clock: builds the clock of an episode; virtual, for this thread reads the scene while it stands still.
         grippers: linkage of the grippers.
         settings: see `AlohaEnv`.
     """
@@ -73,6 +73,7 @@ class AlohaRobotEnv(AlohaEnv):
         """
         self._episode.close()
         self._reading = None
+        self._live.fold()  # the scene's reset starts from the same servos whatever the last episode left
         _, info = super().reset(seed=seed, options=options)
         started, poses = time.perf_counter(), self.scene.object_poses()
         self._live.fold()
@@ -82,7 +83,7 @@ class AlohaRobotEnv(AlohaEnv):
         self._robot.connect()
         self._episode.callback(self._robot.disconnect)
         self._robot.go_to(self._to_robot(to_state(START)))
-        # Between two ticks of the driver: who comes first at one moment would be left to the operating system.
+        # Half-way between two ticks of the driver: whatever is sent is taken by the next one.
         self._due = self._clock.now() + 0.5 / HZ
         self._clock.sleep_until(self._due)
         self._live.lay(poses)

@@ -61,6 +61,8 @@ class VirtualClock:
         """While inside, the calling thread works in no time; see `robot_drivers.clock.Clock`."""
         ident = threading.get_ident()
         if ident in self._numbers:
+            if known is not None:
+                known.set()
             yield
             return
         with self._changed:
@@ -68,16 +70,18 @@ class VirtualClock:
             number = self._numbers[ident] = self._came
             if known is not None:
                 known.set()
-            if self._turn is None:
-                self._turn = number
-            else:
-                self._sleep(_Sleeper(self._now, number))
         try:
+            with self._changed:
+                if self._turn is None:
+                    self._turn = number
+                else:
+                    self._sleep(_Sleeper(self._now, number))
             yield
         finally:
             with self._changed:
                 del self._numbers[ident]
-                self._turn = None
+                if self._turn == number:
+                    self._turn = None
                 self._move()
 
     def _sleep(self, sleeper: _Sleeper) -> None:
@@ -85,12 +89,14 @@ class VirtualClock:
         if sleeper.number is not None and self._turn == sleeper.number:
             self._turn = None
         self._move()
-        self._changed.wait_for(
-            lambda: self._now >= sleeper.moment and (sleeper.number is None or self._turn == sleeper.number)
-        )
-        self._sleeping.remove(sleeper)
-        if self._numbers and sleeper.number is None:
-            self._move()  # nobody waits for this thread, and it may never sleep again
+        try:
+            self._changed.wait_for(
+                lambda: self._now >= sleeper.moment and (sleeper.number is None or self._turn == sleeper.number)
+            )
+        finally:  # Ctrl-C, too, ends a sleep
+            self._sleeping.remove(sleeper)
+            if self._numbers and sleeper.number is None:
+                self._move()  # nobody waits for this thread, and it may never sleep again
 
     def _move(self) -> None:
         """When no attending thread works: give the turn to the next one, moving the time if it must."""

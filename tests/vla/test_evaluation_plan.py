@@ -54,6 +54,7 @@ def test_tasks_by_name_and_single(tmp_path):
         ("eval.workers=0", ["eval.workers", "at least 1"]),
         ("eval.workers=true", ["eval.workers", "True"]),
         ("eval.resume=1", ["eval.resume", "true or false"]),
+        ("runtime.latency_s=background", ["needs a loop in real time", "scripts/rollout.py"]),
         ("eval.inference=sharde", ["Did you mean 'shared'?"]),
         ("eval.videos=no", ["eval.videos", "Did you mean 'none'?"]),
         ("eval.video_stride=0", ["at least 1"]),

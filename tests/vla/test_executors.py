@@ -261,6 +261,34 @@ def test_in_the_background_the_policy_thinks_while_the_loop_goes_on(make):
 
 
 @EVERY
+@pytest.mark.parametrize("spec", [DELTAS, POSITIONS], ids=["deltas", "positions"])
+def test_begun_anew_under_way_it_holds_what_was_sent_and_waits_for_nobody(make, spec):
+    policy = Thinking(size=100)
+    inference = make(policy, latency_s="background")
+    inference.reset(DELTAS)
+    act(inference, 0)  # a query that nobody will want the answer of
+    inference.reset(spec, np.array([0.3, 0.2, 1.0]))  # such as when a person hands back
+    held = [0.3, 0.2, 1.0] if spec is POSITIONS else [0.0, 0.0, 1.0]
+    for tick in range(5):
+        np.testing.assert_array_equal(act(inference, tick), held)
+    policy.may.release(1000)
+    act_on_the_answer(inference, 5)
+    assert inference.planned_at == 0
+    assert policy.resets == 2
+
+
+def test_a_policy_whose_plans_are_over_when_they_arrive_is_an_error():
+    policy = Thinking(size=4)
+    inference = TemporalEnsembling(policy, latency_s="background")
+    inference.reset(DELTAS)
+    for tick in range(4):
+        act(inference, tick)
+    policy.may.release(1000)
+    with pytest.raises(ValueError, match="a query can take 4 ticks"):
+        act_on_the_answer(inference, 4)
+
+
+@EVERY
 def test_in_the_background_an_answer_for_old_words_is_dropped(make):
     policy = Thinking()
     inference = make(policy, latency_s="background")

@@ -326,13 +326,16 @@ def test_a_blind_policy_does_not_ask_for_images(tmp_path):
     np.testing.assert_array_equal(unseen, policy.infer(seen).actions)
 
 
+@pytest.mark.parametrize("told", ["suite", "task"])
 @pytest.mark.parametrize(("balance", "share"), [(0.0, 0.1), (1.0, 0.5)])
-def test_a_suite_with_few_frames_can_be_drawn_as_often_as_the_others(balance, share):
+def test_words_with_few_frames_can_be_drawn_as_often_as_the_others(balance, share, told):
     frames = make_frames(40)
+    names = {"suites": ("few", "many")} if told == "suite" else {"instructions": ("seldom", "often")}
+    same = {"suite": np.zeros(40, int), "task": np.zeros(40, int)}
     few = dataclasses.replace(
         frames,
-        suite=np.repeat([0, 1], [4, 36]),
-        suites=("few", "many"),
+        **{**same, told: np.repeat([0, 1], [4, 36])},
+        **names,
         state=np.repeat([[1.0], [0.0]], [4, 36], axis=0).astype(np.float32) * np.ones(8, np.float32),
     )
     statistics = make_statistics([few], 3)

@@ -247,6 +247,8 @@ def test_typed_lines():
     [
         (["env=fake", "policy=fake_push", "task=9"], "has the tasks 0 to 3, got 9"),
         (["env=fake", "policy=fake_push", "runtime.pace=fast"], "expected realtime or free, got 'fast'"),
+        ([*SIMULATION, "runtime.latency_s=background"], "background needs runtime.pace=realtime, got free"),
+        (["env=fake", "policy=fake_bound", "runtime.latency_s=background"], "reads the simulator, which moves on"),
         (["robot=fake", "policy=fake_wave"], "a robot knows no task"),
         ([*ROBOT, "home=[1,2]"], "home: expected 3 numbers"),
         (["robot=fake", "policy=fake_bound", "instruction=wave"], "reads a simulator; a robot has none"),

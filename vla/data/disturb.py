@@ -57,7 +57,7 @@ class NoisyDemonstrator:
         self._start_share, self._push_share, self._push_rate = start_share, push_share, push_rate
         self._strength, self._slip_share = strength, slip_share
 
-    def reset(self, spec: ActionSpec) -> None:
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
         """Start the episode anew, with the same pushes."""
         self._expert.reset(spec)
         self._spec, self._scale = spec, self._strength * _fastest(spec)
@@ -137,7 +137,7 @@ class TakenOver:
         self._expert, self._learner, self._seed = expert, learner, seed
         self._learner_ticks, self._expert_ticks, self._budget = learner_ticks, expert_ticks, budget
 
-    def reset(self, spec: ActionSpec) -> None:
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
         """Start the episode anew."""
         self._spec = spec
         self._expert.reset(spec)

@@ -122,6 +122,11 @@ def make_plan(config: Mapping[str, Any]) -> Plan:
         RefusedError: bad settings, unknown suite or task, trial out of range.
     """
     settings = EvalSettings.from_config(config["eval"])
+    if config["runtime"].get("latency_s") == "background":
+        raise RefusedError(
+            "runtime.latency_s: background needs a loop in real time, as scripts/rollout.py has; an evaluation runs as "
+            "fast as it goes. Expected seconds, or measured."
+        )
     env = config["env"]
     for name in ("benchmark", "tasks"):
         if name not in env:

@@ -30,17 +30,18 @@ class SharedControl:
         self._inference, self._teleoperator = inference, teleoperator
         self._without_person = Commander.NOBODY if inference is None else Commander.POLICY
         self._released = threading.Event()
+        self._last: FloatArray | None = None
         self._calls, self._seconds = 0, 0.0  # before the policy last began anew
         self.commander, self.handovers = self._without_person, 0
 
-    def reset(self, spec: ActionSpec) -> None:
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
         """A new episode: the policy begins."""
         self._spec = spec
         self._released.clear()
         self._hand_back()
         if self._inference is not None:
-            self._inference.reset(spec)
-        self._last: FloatArray | None = None
+            self._inference.reset(spec, last)
+        self._last = last
         self._calls, self._seconds = 0, 0.0
         self.commander, self.handovers = self._without_person, 0
 
@@ -65,7 +66,7 @@ class SharedControl:
             self.handovers += 1
             if commander == Commander.POLICY and self._inference is not None:
                 calls, seconds = self.policy_calls, self.policy_s
-                self._inference.reset(self._spec)  # what it had planned before the person came is stale
+                self._inference.reset(self._spec, self._last)  # what it had planned before the person came is stale
                 self._calls, self._seconds = calls, seconds
         self.commander = commander
         if commander == Commander.POLICY and self._inference is not None:

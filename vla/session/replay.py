@@ -37,7 +37,7 @@ class Playback:
     def __init__(self, actions: FloatArray) -> None:
         self._actions, self._tick = actions, 0
 
-    def reset(self, spec: ActionSpec) -> None:
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
         """From the first one on."""
         self._tick = 0
 

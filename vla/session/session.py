@@ -116,6 +116,8 @@ class _Session:
             if not stage.simulated:
                 raise RefusedError(f"{text}; set the robot's rate, or choose another policy.")
             self._say(text)
+        if config["runtime"].get("latency_s") == "background":
+            _check_background(policy, stage, config["runtime"]["pace"])
         runtime = {key: value for key, value in config["runtime"].items() if key not in SESSION_KEYS}
         # Doing nothing means something else to each robot; an executor of zeros would not know.
         inference = None if isinstance(policy, HoldPolicy) else build(runtime, "runtime")(policy)
@@ -243,6 +245,16 @@ def _check(config: dict[str, Any]) -> None:
         raise RefusedError(f"max_s: expected seconds above 0, or null, got {config['max_s']!r}.")
     if config["words"] not in ("auto", "stdin", "none"):
         raise RefusedError(f"words: expected auto, stdin or none, got {config['words']!r}.")
+
+
+def _check_background(policy: Any, stage: Stage, pace: str) -> None:
+    if hasattr(policy, "bind"):
+        raise RefusedError(
+            f"runtime.latency_s: {type(policy).__name__} reads the simulator, which moves on while it thinks in the "
+            "background; expected seconds, or measured."
+        )
+    if stage.simulated and pace != "realtime":
+        raise RefusedError(f"runtime.latency_s: background needs runtime.pace=realtime, got {pace}.")
 
 
 def _stage(config: dict[str, Any], clock: Clock) -> Stage:

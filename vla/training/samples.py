@@ -68,8 +68,7 @@ class Samples:
             )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
-        told = np.concatenate([_told(each) for each in frames])  # (F,)
-        _, which, counts = np.unique(told, return_inverse=True, return_counts=True)
+        _, which, counts = np.unique(_told(frames), return_inverse=True, return_counts=True)
         chances = np.cumsum(counts[which] ** -balance)
         self._chances = chances / chances[-1]  # (F,) rising to 1
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
@@ -149,10 +148,18 @@ class Samples:
         return padded[:, top : top + size, left : left + size]
 
 
-def _told(frames: Frames) -> np.ndarray:
-    """(F,) suite and instruction of each frame."""
-    suites, words = np.array(frames.suites)[frames.suite], np.array(frames.instructions)[frames.task]
-    return np.char.add(np.char.add(suites, "\n"), words)
+def _told(sets: Sequence[Frames]) -> np.ndarray:
+    """(F,) one number for each suite and instruction."""
+    numbers: dict[tuple[str, str], int] = {}
+    parts = []
+    for frames in sets:
+        pairs = frames.suite * len(frames.instructions) + frames.task  # (F,) within this set
+        known, where = np.unique(pairs, return_inverse=True)
+        named = [
+            (frames.suites[i], frames.instructions[j]) for i, j in (divmod(p, len(frames.instructions)) for p in known)
+        ]
+        parts.append(np.array([numbers.setdefault(name, len(numbers)) for name in named])[where])
+    return np.concatenate(parts)
 
 
 def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from envs.experts.geometry import turn, vertical_hand
+from envs.experts.geometry import rotation_vector, turn, vertical_hand
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import TIP
 from envs.experts.servo import Command
-from envs.experts.skills.base import BESIDE_LINE, Phases, off_line, travel
+from envs.experts.skills.base import BESIDE_LINE, OFF_TURN, Phases, off_line, travel
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -55,7 +55,9 @@ class CloseDoor(Phases):
         rotation = vertical_hand(REST_YAW)
         if self._phase == "begin":
             depth, aside = off_line(world.hand.position, contact, -forward)
-            self._start("push" if aside < BESIDE_LINE and -ALIGNED < depth < STANDOFF + ALIGNED else "reach")
+            turned = float(np.linalg.norm(rotation_vector(rotation @ world.hand.rotation.T)))
+            near = aside < BESIDE_LINE and -ALIGNED < depth < STANDOFF + ALIGNED
+            self._start("push" if near and turned < OFF_TURN else "reach")
         if self._phase == "reach":
             goal = contact - STANDOFF * forward
             if np.linalg.norm(goal - world.hand.position) < ALIGNED:

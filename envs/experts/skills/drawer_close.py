@@ -57,7 +57,7 @@ class CloseDrawer(Phases):
         if self._phase == "begin":
             depth, aside = off_line(world.hand.position, front, handle.outward)
             turned = float(np.linalg.norm(rotation_vector(rotation @ world.hand.rotation.T)))
-            near = depth < standoff + AT_STANDOFF and aside < BESIDE_LINE
+            near = -AT_STANDOFF < depth < standoff + AT_STANDOFF and aside < BESIDE_LINE
             self._start("push" if near and turned < OFF_TURN else "reach")
             self._way = (rotation, standoff)
         if is_met(self._goal, world) and self._phase != "retreat":

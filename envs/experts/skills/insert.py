@@ -27,6 +27,7 @@ RAISED = 0.012  # [m] above the inner floor while sliding in
 DEPTH = -0.3  # where in the region the object's origin goes: parts of its half depth from its middle
 ALIGNED, TURNED = 0.012, 0.15  # [m], [rad]
 AT_GRASP, AT_END = 0.006, 0.012  # [m]
+INSIDE = 0.05  # [m] an object that stands no farther than this from its end stands inside
 LIFT = 0.06  # [m]
 STALL_STEPS = 12
 LIMIT = 150  # steps for one phase
@@ -133,12 +134,14 @@ class Insert(Phases):
         self._first = not world.held(self._name)
         if self._first:
             return
-        if float(self._gap(world) @ self._opening.inward) < AT_END:
+        gap, inward = self._gap(world), self._opening.inward
+        aside = float(np.linalg.norm(gap - (gap @ inward) * inward))
+        if aside < BESIDE_LINE and float(gap @ inward) < (INSIDE if world.supported(self._name) else AT_END):
             self._start("release")
             self._at, self._with = world.hand.position, world.hand.rotation
         elif not world.supported(self._name):
             self._take(world)
-            inward, back = self._opening.inward, self._way_to_front(world)
+            back = self._way_to_front(world)
             depth = float(back @ inward)
             entering = depth < ALIGNED and float(np.linalg.norm(back - depth * inward)) < BESIDE_LINE
             self._start("slide" if entering else "front")

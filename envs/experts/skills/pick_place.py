@@ -26,7 +26,7 @@ class PickPlace:
         self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
         if world.held(name) and float(np.linalg.norm((spot.position(world) - spot.reference(world, name))[:2])) < OVER:
-            self._place = Place(name, spot)  # it is being lowered: picking would lift it again
+            self._place = Place(name, spot, self._fitting_yaw(world))  # being lowered; picking would lift it again
 
     @property
     def aim(self) -> FloatArray | None:

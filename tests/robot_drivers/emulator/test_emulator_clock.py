@@ -89,6 +89,21 @@ def test_at_one_moment_threads_work_one_at_a_time_in_the_order_in_which_they_cam
     assert seen == [(tick, name, 1) for tick in range(1, 201) for name in "abc"]
 
 
+def test_a_sleep_that_is_interrupted_leaves_the_clock_running(monkeypatch):
+    clock, broken = VirtualClock(), threading.Condition()
+
+    def interrupt(ready):
+        raise KeyboardInterrupt
+
+    with clock.attending(), monkeypatch.context() as patch:
+        patch.setattr(broken, "wait_for", interrupt)
+        patch.setattr(clock, "_changed", broken)
+        with pytest.raises(KeyboardInterrupt):
+            clock.sleep_until(1.0)
+    side_by_side(clock, [lambda: clock.sleep_until(2.0), lambda: clock.sleep_until(3.0)])
+    assert clock.now() == 3.0
+
+
 def test_a_suspended_host_sees_no_time_pass_but_the_servos_do():
     timeline = Timeline(VirtualClock())
     timeline.sleep_until(1.0)

@@ -6,7 +6,7 @@ from collections import deque
 
 from vla.protocols import Policy
 from vla.runtime.inference.executor import QueueExecutor
-from vla.runtime.inference.latency import Seconds
+from vla.runtime.inference.latency import LatencySetting
 from vla.types import FloatArray
 
 
@@ -28,7 +28,7 @@ class Asynchronous(QueueExecutor):
         policy: Policy,
         execute: int | None = None,
         drop_elapsed: bool = False,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if not isinstance(drop_elapsed, bool):

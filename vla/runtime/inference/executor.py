@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from vla.protocols import Policy
-from vla.runtime.inference.latency import Latency, Seconds
+from vla.runtime.inference.latency import Latency, LatencySetting
 from vla.types import ActionChunk, ActionSpec, Commander, FloatArray, Observation
 
 Question = Callable[[], ActionChunk]
@@ -45,7 +45,8 @@ class Executor(ABC):
     so there the first plan is waited for without a tick passing: the robot is not under way yet.
 
     On a robot (`latency_s=background`) the policy thinks in a thread of its own while the loop keeps its rate; it gets
-    an observation whose images are all there. An error that it raises comes out of the tick that takes the answer.
+    an observation whose images are all there. An error that it raises comes out of the tick that takes the answer. Only
+    the first plan of an episode of position control is waited for.
 
     Args:
         policy: whom to ask.
@@ -62,30 +63,38 @@ class Executor(ABC):
     def __init__(
         self,
         policy: Policy,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         self._policy = policy
         self._latency = Latency(latency_s, jitter_s)
         self._thread = ThreadPoolExecutor(1, "policy") if self._latency.background else None
         self._query: Query | None = None
+        self._forgotten: Future[None] | None = None  # the policy's last reset, in its thread
+        self._last: FloatArray | None = None
         self._episode_spec: ActionSpec | None = None
         self.commander = Commander.POLICY
         self.policy_calls = 0
         self.policy_s = 0.0
         self.planned_at: int | None = None
 
-    def reset(self, spec: ActionSpec) -> None:
-        """Start a new episode at tick 0: nothing planned, counters at zero, policy reset."""
-        if self._query is not None:
-            wait([self._query.answer])  # of an episode that has ended; a policy does one thing at a time
-        self._policy.reset()
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
+        """Start anew at tick 0: nothing planned, counters at zero, policy reset.
+
+        Args:
+            spec: what an action means.
+            last: (A,) what the robot was told last, when it is under way; it is held until there is a plan.
+        """
+        if self._thread is None:
+            self._policy.reset()
+        else:  # after the query that may still be on its way, whose answer nobody wants any more
+            self._forgotten = self._thread.submit(self._policy.reset)
         self._episode_spec = spec
         self._tick = -1
         self._instruction: str | None = None
         self._query = None
         self._meanwhile: list[FloatArray] = []  # planned actions executed since the query began; holds do not count
-        self._last: FloatArray | None = None
+        self._last = last
         self.policy_calls = 0
         self.policy_s = 0.0
         self.planned_at = None
@@ -126,11 +135,11 @@ class Executor(ABC):
         self._meanwhile = []
         if self._thread is None:
             answer: Future[tuple[ActionChunk, float]] = Future()
-            answer.set_result(_answered(self._question(observation)))
+            answer.set_result(_answered(self._question(observation), None))
             self._query = Query(answer, self._tick, self._tick + self._delay(answer.result()[1]))
             return
         seen = dataclasses.replace(observation, images=dict(observation.images))
-        answer = self._thread.submit(_answered, self._question(seen))
+        answer = self._thread.submit(_answered, self._question(seen), self._forgotten)
         if self._is_first:
             wait([answer])
         self._query = Query(answer, self._tick, None)
@@ -155,9 +164,9 @@ class Executor(ABC):
         if chunk.instruction == self._instruction:
             self._arrive(chunk.actions, query.asked)
 
-    def _check_outlasts_latency(self, size: int) -> None:
-        """Refuse a latency after which nothing of a chunk of `size` actions would be left."""
-        longest = 0 if self._latency.none else self._latency.longest_ticks(self._spec.hz)
+    def _check_outlasts_latency(self, size: int, elapsed: int = 0) -> None:
+        """Refuse a latency that outlasts a chunk of `size` actions, or did: `elapsed` ticks have passed."""
+        longest = max(elapsed, 0 if self._latency.none else self._latency.longest_ticks(self._spec.hz))
         if longest >= size:
             raise ValueError(
                 f"runtime.latency_s: a query can take {longest} ticks at {self._spec.hz:g} Hz, but a chunk has only "
@@ -200,7 +209,7 @@ class QueueExecutor(Executor):
         self,
         policy: Policy,
         execute: int | None = None,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if execute is not None and (type(execute) is not int or execute < 1):
@@ -237,8 +246,10 @@ def checked(chunk: ActionChunk, observation: Observation) -> ActionChunk:
     return chunk
 
 
-def _answered(question: Question) -> tuple[ActionChunk, float]:
-    """The answer, and how long it took [s]."""
+def _answered(question: Question, forgotten: Future[None] | None) -> tuple[ActionChunk, float]:
+    """The answer, and how long it took [s]; an error of the policy's reset is one of the answer."""
+    if forgotten is not None:
+        forgotten.result()
     started = time.perf_counter()
     chunk = question()
     return chunk, time.perf_counter() - started

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-Seconds = float | Literal["measured", "background"]
+LatencySetting = float | Literal["measured", "background"]
 _ROUNDING = 1e-9  # [ticks] 0.1 s at 20 Hz are two ticks, not three
 
 
@@ -28,7 +28,7 @@ class Latency:
         ValueError: a negative or infinite time, more jitter than latency, or jitter on one that is not simulated.
     """
 
-    def __init__(self, latency_s: Seconds, jitter_s: float) -> None:
+    def __init__(self, latency_s: LatencySetting, jitter_s: float) -> None:
         if isinstance(latency_s, str):
             if latency_s not in ("measured", "background"):
                 raise ValueError(f"runtime.latency_s: expected seconds, 'measured' or 'background', got {latency_s!r}")

@@ -9,7 +9,7 @@ import numpy as np
 from vla.protocols import Policy, PrefixPolicy
 from vla.runtime.inference.asynchronous import Asynchronous
 from vla.runtime.inference.executor import Question, checked
-from vla.runtime.inference.latency import Seconds
+from vla.runtime.inference.latency import LatencySetting
 from vla.types import ActionSpec, FloatArray, Observation
 
 REMEMBERED = 10  # latencies; the paper takes the longest of a buffer. An older one, of a warm-up, is forgotten
@@ -36,7 +36,7 @@ class RealTimeChunking(Asynchronous):
         self,
         policy: Policy,
         execute: int | None = None,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if not isinstance(policy, PrefixPolicy) or not policy.accepts_prefix:
@@ -47,9 +47,9 @@ class RealTimeChunking(Asynchronous):
         super().__init__(policy, execute, True, latency_s, jitter_s)
         self._continuing = policy
 
-    def reset(self, spec: ActionSpec) -> None:
-        """Start a new episode; latencies of the last one are forgotten, so that the order does not matter."""
-        super().reset(spec)
+    def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
+        """Start anew; latencies of the last episode are forgotten, so that the order does not matter."""
+        super().reset(spec, last)
         self._delays: deque[int] = deque(maxlen=REMEMBERED)
 
     def _question(self, observation: Observation) -> Question:

@@ -6,7 +6,7 @@ import numpy as np
 
 from vla.protocols import Policy
 from vla.runtime.inference.asynchronous import Asynchronous
-from vla.runtime.inference.latency import Seconds
+from vla.runtime.inference.latency import LatencySetting
 from vla.types import FloatArray
 
 
@@ -42,7 +42,7 @@ class Splice(Asynchronous):
         execute: int | None = None,
         fade: int = 5,
         repay: int = 8,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         for name, ticks in (("fade", fade), ("repay", repay)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from vla.protocols import Policy
 from vla.runtime.inference.executor import Executor
-from vla.runtime.inference.latency import Seconds
+from vla.runtime.inference.latency import LatencySetting
 from vla.types import FloatArray
 
 
@@ -30,7 +30,7 @@ class TemporalEnsembling(Executor):
         self,
         policy: Policy,
         m: float = 0.01,
-        latency_s: Seconds = 0.0,
+        latency_s: LatencySetting = 0.0,
         jitter_s: float = 0.0,
     ) -> None:
         if isinstance(m, bool) or not isinstance(m, int | float) or not 0 <= m < math.inf:
@@ -45,7 +45,7 @@ class TemporalEnsembling(Executor):
         return True
 
     def _arrive(self, actions: FloatArray, asked: int) -> None:
-        self._check_outlasts_latency(len(actions))
+        self._check_outlasts_latency(len(actions), self._tick - asked)
         self._plans.append((asked, actions))
 
     def _take(self) -> tuple[FloatArray | None, int | None]:
