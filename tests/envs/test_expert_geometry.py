@@ -18,6 +18,8 @@ from envs.experts.geometry import (
 )
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.servo import ROTATION_SLEW, SLEW, Command, Servo
+from envs.experts.skills.withdraw import Withdraw, is_entangled
+from envs.experts.world import Pose
 
 REST = Preferences(math.pi / 2)
 
@@ -133,3 +135,64 @@ def test_servo_never_asks_for_exactly_no_rotation():
     actions, _, _ = follow(Command(np.zeros(3), vertical_hand(0.0), close=False), steps=3)
     assert np.all(np.abs(actions[:, 3:6]).max(axis=1) > 0)
     assert set(actions[:, 6]) == {-1.0}
+
+
+class Beside:
+    """A world of boxes, one of them below the finger tips, and a hand that does what it is told."""
+
+    movable = ()
+
+    def __init__(self, hand, rotation, opening=0.0):
+        self.position, self.rotation, self.opening = np.array(hand, dtype=float), rotation, opening
+        self.boxes = concatenate([box((0.3, 0.0, 0.2), (0.1, 0.1, 0.1)), FLOOR])
+        self.stuck = False
+
+    @property
+    def hand(self):
+        return Pose(self.position, self.rotation)
+
+    def others(self, *excluded):
+        return self.boxes
+
+    def obey(self, command):
+        if not self.stuck:
+            self.opening = min(0.08, self.opening + 0.01)
+            self.position = self.position + 0.25 * (command.position - self.position)
+
+
+LEVEL = hand_frame(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("hand", "rotation", "entangled"),
+    [
+        ((0.18, 0.0, 0.2), LEVEL, True),  # at the face of a cabinet
+        ((0.18, 0.0, 0.2), vertical_hand(0.0), False),  # rises past it
+        ((0.0, 0.0, 0.2), LEVEL, False),  # far away
+        ((-0.5, 0.0, 0.02), LEVEL, False),  # low above the table
+    ],
+)
+def test_a_tilted_hand_is_entangled_beside_fixtures_only(hand, rotation, entangled):
+    assert is_entangled(Beside(hand, rotation)) is entangled
+
+
+def test_a_hand_opens_before_it_backs_out_and_stops_when_it_is_free():
+    world, skill, openings = Beside((0.18, 0.0, 0.2), LEVEL), Withdraw(), []
+    for _ in range(60):
+        command = skill.step(world)
+        if command is None:
+            break
+        if command.position[0] < world.position[0]:
+            openings.append(world.opening)
+        assert not command.close
+        world.obey(command)
+    assert command is None
+    assert min(openings) >= 0.05
+    assert world.position[0] == pytest.approx(0.14, abs=0.015)
+    np.testing.assert_allclose(world.position[1:], [0.0, 0.2])
+
+
+def test_a_hand_that_cannot_move_gives_up():
+    world, skill = Beside((0.18, 0.0, 0.2), LEVEL), Withdraw()
+    world.stuck = True
+    assert [skill.step(world) is None for _ in range(30)][-1]

@@ -36,7 +36,7 @@ class Withdraw(Phases):
         """The next command; None when nothing is near any more, or it is stuck."""
         hand = world.hand
         back = -hand.rotation[:, 2] * np.array([1.0, 1.0, 0.0])  # level, as drawers and openings are
-        back = back / float(np.linalg.norm(back))
+        back = back / max(float(np.linalg.norm(back)), 1e-6)
         self._watch(-float(hand.position @ back) - world.opening)
         if self._since_best > STALL_STEPS or not is_entangled(world):
             return None
