@@ -82,6 +82,12 @@ def travel_range(world: World, goal: Goal) -> tuple[str, float, float]:
     return joint, opens, threshold + toward * MARGIN
 
 
+def opened(world: World, goal: Goal) -> float:
+    """How far a drawer is open: 0 at the joint's zero, 1 where `open(region)`, the goal, begins to hold."""
+    joint, opens, wanted = travel_range(world, goal)
+    return world.joint(joint) / (wanted - opens * MARGIN)
+
+
 class OpenDrawer(Phases):
     """Grips the handle with a level hand and pulls.
 

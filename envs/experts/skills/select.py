@@ -11,7 +11,7 @@ from envs.experts.goals import Goal, UnknownGoal, is_met
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
 from envs.experts.skills.door import CloseDoor
-from envs.experts.skills.drawer import OpenDrawer
+from envs.experts.skills.drawer import OpenDrawer, opened
 from envs.experts.skills.drawer_close import CloseDrawer
 from envs.experts.skills.insert import Insert, find_opening
 from envs.experts.skills.knob import TurnKnob
@@ -22,6 +22,7 @@ from envs.experts.skills.push import Push
 from envs.experts.skills.uncover import DragOut, place_beside_drawer
 from envs.experts.world import World
 
+STILL_OPEN = 0.85  # of the way to where the predicate says "open"
 # Part of a region's half size between its middle and an object that shares it. Walls leave less room.
 SHARED_INSIDE, SHARED_ON = 0.5, 0.62
 
@@ -38,7 +39,7 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
         return TurnKnob(goal)
     if goal.predicate in ("on", "in"):
         inside = Goal("open", goal.place)
-        if goal.predicate == "in" and world.joints_of(goal.place) and not is_met(inside, world):
+        if goal.predicate == "in" and world.joints_of(goal.place) and not _open_enough(inside, world):
             beside = place_beside_drawer(world, goal.subject, inside)
             return OpenDrawer(inside) if beside is None else DragOut(goal.subject, beside)
         opening = find_opening(world, goal.place) if goal.predicate == "in" and goal.place in world.regions else None
@@ -48,6 +49,13 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
             return Push(goal, world)
         return PickPlace(goal.subject, _spot(goal, goals, world), world)
     raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
+
+
+def _open_enough(goal: Goal, world: World) -> bool:
+    """Whether something can be put inside; a drawer that a passing hand pushed in a little is not opened again."""
+    if is_met(goal, world):
+        return True
+    return not world.is_hinge(world.joints_of(goal.subject)[0]) and opened(world, goal) > STILL_OPEN
 
 
 def _moving_part(goal: Goal, world: World) -> Skill:
