@@ -50,6 +50,10 @@ class Boxes:
         keep = np.all((center + reach >= low) & (center - reach <= high), axis=1)
         return Boxes(self.center[keep], self.rotation[keep], self.half[keep])
 
+    def turned(self, rotation: FloatArray) -> Boxes:
+        """The boxes of a world that was turned about its origin by (3, 3)."""
+        return Boxes(self.center @ rotation.T, np.einsum("ij,gjk->gik", rotation, self.rotation), self.half)
+
     def above(self, height: float) -> Boxes:
         """The boxes that reach higher than `height` [m]."""
         keep = self.center[:, 2] + self.reach[:, 2] > height

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.experts.geometry import Boxes, hand_frame, rotation_vector, yaw_of
+from envs.experts.geometry import hand_frame, rotation_vector, yaw_of
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.servo import Command
 from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
@@ -266,8 +266,8 @@ class Insert(Phases):
 
     def _tilted(self, world: World, upright: FloatArray) -> list[tuple[float, Pose]]:
         """Grasps with a hand that is vertical after the world was turned by `upright` (3, 3)."""
-        target = _turned(world.boxes(self._name), upright)
-        others = _turned(world.others(self._name), upright)
+        target = world.boxes(self._name).turned(upright)
+        others = world.others(self._name).turned(upright)
         center = upright @ world.mass_center(self._name)
         inward = upright @ self._opening.inward
         side = yaw_of(hand_frame(DOWN, upright @ self._opening.side))
@@ -294,8 +294,3 @@ class Insert(Phases):
             self._failed.append((self._seen.inverse_point(self._grasp.position), 0.0))
         self._grasp = None
         self._start("reach")
-
-
-def _turned(boxes: Boxes, rotation: FloatArray) -> Boxes:
-    """Boxes of a world that was turned about its origin."""
-    return Boxes(boxes.center @ rotation.T, np.einsum("ij,gjk->gik", rotation, boxes.rotation), boxes.half)

@@ -44,7 +44,9 @@ class TurnKnob(Phases):
         left = wanted - world.joint(joint)
         done = is_met(self._goal, world) and abs(left) < MARGIN
         if self._phase == "begin":
-            self._start("turn" if world.gripped(body) else "reach")
+            self._grasp = self._plan(world, anchor, body)
+            at_it = self._grasp is None or np.linalg.norm(self._grasp.position - world.hand.position) < CLOSING
+            self._start("turn" if at_it and world.gripped(body) else "reach")
             self._closing = world.opening < OPEN
         if done and self._phase == "reach":
             return None
@@ -56,13 +58,15 @@ class TurnKnob(Phases):
         if self._phase == "turn":
             return self._turn(world, anchor, axis, body, left)
         if self._grasp is None:
-            preferences = Preferences(REST_YAW, (), lambda positions, _: stretch_cost(world, positions))
-            boxes = world.body_boxes(body)
-            grasps = plan_grasps(boxes, world.others(body=body), anchor, preferences)
-            if not grasps:
+            self._grasp = self._plan(world, anchor, body)
+            if self._grasp is None:
                 return hold(world, close=False)
-            self._grasp = grasps[self._tries % len(grasps)]
         return self._approach(world, self._grasp, body)
+
+    def _plan(self, world: World, anchor: np.ndarray, body: int) -> Grasp | None:
+        preferences = Preferences(REST_YAW, (), lambda positions, _: stretch_cost(world, positions))
+        grasps = plan_grasps(world.body_boxes(body), world.others(body=body), anchor, preferences)
+        return grasps[self._tries % len(grasps)] if grasps else None
 
     def _approach(self, world: World, grasp: Grasp, body: int) -> Command | None:
         hand = world.hand
@@ -80,7 +84,7 @@ class TurnKnob(Phases):
             if distance < AT_GRASP or self._since_best > STALL_STEPS:
                 self._start("close")
             return Command(grasp.position, rotation, False, 0.5, precise=True)
-        if self._steps > 5 and world.gripped(body):
+        if self._steps > 1 and world.gripped(body):  # at once: a pause that only a counter ends cannot be learned
             self._start("turn")
         elif self._steps > 16:
             self._retry()

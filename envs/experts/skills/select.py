@@ -68,10 +68,14 @@ def _moving_part(goal: Goal, world: World) -> Skill:
 
 
 def can_be_gripped(world: World, name: str) -> bool:
-    """Whether any grasp of the object exists when nothing else is around."""
-    boxes = world.boxes(name)
+    """Whether any grasp of the object exists when nothing else is around, and it stands upright.
+
+    A plate that a finger tips up could be gripped by its rim, but is no other thing for that.
+    """
+    upright = world.pose(name).rotation.T
+    boxes = world.boxes(name).turned(upright)
     floor = Boxes(np.array([[0.0, 0.0, boxes.bounds()[0][2] - 1.0]]), np.eye(3)[None], np.array([[5.0, 5.0, 1.0]]))
-    return bool(plan_grasps(boxes, floor, world.mass_center(name), Preferences(REST_YAW)))
+    return bool(plan_grasps(boxes, floor, upright @ world.mass_center(name), Preferences(REST_YAW)))
 
 
 def _spot(goal: Goal, goals: Sequence[Goal], world: World) -> Spot:
