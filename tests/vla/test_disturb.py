@@ -22,7 +22,7 @@ class Counting:
     def __init__(self, sign=1.0):
         self.sign = sign
 
-    def reset(self, spec):
+    def reset(self, spec, last=None):
         self.policy_calls = 0
 
     def next_action(self, observation):
@@ -76,7 +76,7 @@ def test_the_same_seed_gives_the_same_pushes_and_another_seed_others():
 
 def test_two_arms_are_pushed_within_their_limits_and_steps():
     class Still:
-        def reset(self, spec):
+        def reset(self, spec, last=None):
             pass
 
         def next_action(self, observation):

@@ -92,7 +92,7 @@ def test_a_person_takes_over_and_hands_back_without_a_jump():
     class Still:
         policy_calls, policy_s = 0, 0.0
 
-        def reset(self, spec) -> None: ...
+        def reset(self, spec, last=None) -> None: ...
 
         def next_action(self, observation):
             return HOME

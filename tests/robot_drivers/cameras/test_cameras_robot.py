@@ -32,7 +32,7 @@ class Steady:
     def __init__(self, device, fault) -> None:
         self.device, self.fault, self.ticks = device, fault, 0
 
-    def reset(self, spec) -> None:
+    def reset(self, spec, last=None) -> None:
         self.spec = spec
 
     def next_action(self, observation):
