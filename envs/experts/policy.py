@@ -19,7 +19,7 @@ from envs.experts.skills.pick import upright_yaw
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.rest import Rest
 from envs.experts.skills.select import skill_for
-from envs.experts.skills.withdraw import Withdraw, is_entangled
+from envs.experts.skills.withdraw import Withdraw, is_around, is_entangled
 from envs.experts.world import SHOULDER_UP, World
 from vla.types import ActionChunk, FloatArray, Observation
 
@@ -116,14 +116,18 @@ class LiberoExpert:
         for _ in range(3):  # a skill may find at once that it has nothing to do
             if self._skill is None:
                 self._skill = self._next_skill(world)
-                if self._fresh and is_entangled(world) and not isinstance(self._skill, TILTED):
-                    self._skill = Withdraw()
+                if self._fresh and self._must_withdraw(world, self._skill):
+                    self._skill = Withdraw(*self._skill.around)
                 self._fresh = False
             command = self._skill.step(world)
             if command is not None:
                 return command
             self._skill = None
         return Command(world.hand.position, world.hand.rotation, False, 0.3)
+
+    @staticmethod
+    def _must_withdraw(world: World, skill: Skill) -> bool:
+        return is_around(world, *skill.around) or (is_entangled(world) and not isinstance(skill, TILTED))
 
     def _next_skill(self, world: World) -> Skill:
         for goal in self._goals:

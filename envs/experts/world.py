@@ -149,6 +149,11 @@ class World:
         return [name for name in self.upstream.objects_dict if name in self._geoms]
 
     @property
+    def turnable(self) -> Iterable[str]:
+        """Fixtures with a part that turns: a knob, a door."""
+        return [name for name in self.upstream.fixtures_dict if any(map(self.is_hinge, self.joints_of(name)))]
+
+    @property
     def regions(self) -> Iterable[str]:
         """Sites that predicates name."""
         return list(self.upstream.object_sites_dict)

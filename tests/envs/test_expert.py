@@ -142,6 +142,32 @@ def test_asked_anew_at_a_gripped_handle_it_neither_opens_nor_rises(task, phase):
     assert np.abs(anew[:6] - went_on[:6]).max() < 0.35  # asked from rest and from above it would be 0.6
 
 
+@pytest.mark.parametrize(("suite", "task"), [("libero_10", 2), ("libero_spatial", 4)])
+def test_asked_anew_at_any_moment_it_answers_as_a_demonstration_would(suite, task):
+    """Dataset aggregation asks anew; where the answer differs from a demonstration's, a learner gets two answers."""
+    env = LiberoEnv(suite, task)
+    try:
+        observation, _ = env.reset(options={"trial": 40})
+        expert = LiberoExpert()
+        expert.bind(env)
+        same = []
+        for tick in range(400):
+            going_on = expert.infer(seen(observation)).actions[0]
+            if tick % 3 == 2:
+                memory = expert.memory()
+                expert.reset()
+                anew = expert.infer(seen(observation)).actions[0]
+                same.append(anew[6] == going_on[6] and np.linalg.norm(anew[:3] - going_on[:3]) < 0.25)
+                expert.recall(memory)
+            observation, _, terminated, truncated, info = env.step(going_on)
+            if terminated or truncated:
+                break
+        assert info["is_success"]
+        assert np.mean(same) > 0.95, np.flatnonzero(np.logical_not(same)) * 3 + 2
+    finally:
+        env.close()
+
+
 def test_only_reads_the_simulator(env, expert):
     observation, _ = env.reset(options={"trial": 0})
     model, data = env.scene.model, env.scene.data

@@ -14,8 +14,9 @@ from envs.experts.world import STRETCH_LIMIT, World
 from vla.types import FloatArray
 
 BESIDE_LINE, OFF_TURN = 0.035, 0.25  # [m], [rad] off the line of an approach: a new skill goes on with it
-CLOSING = 0.012  # [m] half-closed fingers this near to the grasp are closing on it
-OPEN = 0.06  # [m] wider than this the fingers are not closing
+CLOSING = 0.02  # [m] half-closed fingers this near to the grasp are closing on it
+OPEN = 0.072  # [m] wider than this the fingers are not closing
+EMPTY = 0.003  # [m] narrower than this they hold nothing
 PROGRESS = 0.001  # [m] or [rad] that count as progress in one step; slower is a stall
 FINGER_RADIUS = 0.06  # [m] the open fingers stay within this distance of the hand's axis
 HAND_RADIUS = 0.11  # [m] so does the hand
@@ -29,7 +30,13 @@ ARRIVED = 0.03  # [m] this close to the goal the clear height no longer matters
 
 
 class Skill(Protocol):
-    """Brings something about, deciding anew at every step."""
+    """Brings something about, deciding anew at every step.
+
+    Attributes:
+        around: objects and fixtures that the fingers may be around when it begins; from others they withdraw first.
+    """
+
+    around: tuple[str, ...]
 
     def step(self, world: World) -> Command | None:
         """The next command; None when there is nothing more to do."""
@@ -42,6 +49,8 @@ class Phases:
     expert in the middle of a motion, as dataset aggregation does, then hears what a demonstration would show there.
     """
 
+    around: tuple[str, ...] = ()
+
     def _start(self, phase: str) -> None:
         """Enter a phase."""
         self._phase, self._steps = phase, 0
@@ -53,6 +62,11 @@ class Phases:
             self._best, self._since_best = distance, 0
         else:
             self._since_best += 1
+
+
+def is_closing(world: World, distance: float) -> bool:
+    """Whether the fingers are closing on a grasp that is `distance` [m] away."""
+    return EMPTY < world.opening < OPEN and distance < CLOSING
 
 
 def off_line(point: FloatArray, end: FloatArray, axis: FloatArray) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector
 from envs.experts.goals import Goal
 from envs.experts.servo import Command
-from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
+from envs.experts.skills.base import BESIDE_LINE, OFF_TURN, Phases, is_closing, off_line, travel
 from envs.experts.skills.withdraw import VERTICAL
 from envs.experts.world import World
 from vla.types import FloatArray
@@ -131,7 +131,7 @@ class OpenDrawer(Phases):
         depth, aside = off_line(world.hand.position, handle.center - DEPTH * handle.outward, handle.outward)
         if aside > BESIDE_LINE or turned > OFF_TURN or depth > STANDOFF + AT_STANDOFF:
             return "reach"
-        return "close" if depth < CLOSING and world.opening < OPEN else "approach"
+        return "close" if is_closing(world, depth) else "approach"
 
     def _reach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
         goal = handle.center + STANDOFF * handle.outward

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import hand_frame, rotation_vector, yaw_of
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, OPEN, Phases, off_line, travel
+from envs.experts.skills.base import BESIDE_LINE, CLOSING, OFF_TURN, Phases, is_closing, off_line, travel
 from envs.experts.skills.pick import hold
 from envs.experts.world import Pose, World
 from vla.types import FloatArray
@@ -152,7 +152,7 @@ class Insert(Phases):
         turned = float(np.linalg.norm(rotation_vector(grasp.rotation @ world.hand.rotation.T)))
         if aside > BESIDE_LINE or turned > OFF_TURN or not -CLOSING < depth < STANDOFF + ALIGNED:
             return "reach"
-        return "close" if depth < CLOSING and world.opening < OPEN else "approach"
+        return "close" if is_closing(world, depth) else "approach"
 
     def _pick(self, world: World) -> Command | None:
         pose = world.pose(self._name)

@@ -10,7 +10,7 @@ from envs.experts.geometry import rotation_vector, turn, vertical_hand, yaw_of
 from envs.experts.goals import Goal, is_met
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import CLOSING, OPEN, Phases, travel
+from envs.experts.skills.base import CLOSING, EMPTY, Phases, is_closing, travel
 from envs.experts.skills.pick import REST_YAW, hold, nearest_yaw, stretch_cost
 from envs.experts.world import World
 
@@ -18,6 +18,7 @@ MARGIN = 0.08  # [rad] past the threshold of the predicate before letting go
 LEAD = 0.35  # [rad] the hand's goal is this far ahead of the knob
 ALIGNED, ALIGNED_YAW = 0.010, 0.12  # [m], [rad]
 AT_GRASP = 0.006  # [m]
+AROUND = 0.055  # [m] of opening: half-closed fingers at the grasp are around the knob
 STALL_STEPS = 12
 RISE = 0.08  # [m]
 
@@ -30,7 +31,7 @@ class TurnKnob(Phases):
     """
 
     def __init__(self, goal: Goal) -> None:
-        self._goal = goal
+        self._goal, self.around = goal, (goal.subject,)
         self._grasp: Grasp | None = None
         self._start("begin")
         self._tries = self._missing = 0
@@ -46,8 +47,9 @@ class TurnKnob(Phases):
         if self._phase == "begin":
             self._grasp = self._plan(world, anchor, body)
             at_it = self._grasp is None or np.linalg.norm(self._grasp.position - world.hand.position) < CLOSING
-            self._start("turn" if at_it and world.gripped(body) else "reach")
-            self._closing = world.opening < OPEN
+            around = world.gripped(body) or EMPTY < world.opening < AROUND
+            self._start("turn" if at_it and around else "reach")
+            self._closing = is_closing(world, 0.0)
         if done and self._phase == "reach":
             return None
         if done and self._phase in ("close", "turn"):
@@ -76,7 +78,8 @@ class TurnKnob(Phases):
         distance = float(np.linalg.norm(grasp.position - hand.position))
         if self._phase == "reach":
             closing, self._closing = self._closing and distance < CLOSING, False
-            if np.linalg.norm((over - hand.position)[:2]) > ALIGNED or turned > ALIGNED_YAW:
+            aligned = np.linalg.norm((over - hand.position)[:2]) < ALIGNED and turned < ALIGNED_YAW
+            if not aligned and not closing:
                 return travel(world, over, rotation, close=False)
             self._start("close" if closing else "descend")
         self._watch(distance)

@@ -10,7 +10,7 @@ import numpy as np
 from envs.experts.geometry import rotation_vector, vertical_hand, wrap, yaw_of
 from envs.experts.grasps import Grasp, Preferences, plan_grasps
 from envs.experts.servo import Command
-from envs.experts.skills.base import CLOSING, OFF_TURN, OPEN, Phases, travel
+from envs.experts.skills.base import OFF_TURN, OPEN, Phases, is_closing, travel
 from envs.experts.world import STRETCH_COMFORT, STRETCH_LIMIT, Pose, World
 from vla.types import FloatArray
 
@@ -19,6 +19,7 @@ WRIST_CENTER = math.radians(48)  # middle of the wrist's range, seen from rest
 WRIST_MIDDLE = math.radians(15)  # turns near this one are preferred: rest, a little towards the middle
 HOVER = 0.03  # [m] above the object before going down
 ALIGNED, ALIGNED_YAW = 0.010, 0.12  # [m], [rad] aligned well enough to go down
+CONE = 0.25  # [m] farther from the line for each metre above the grasp, a hand on its way down goes on
 AT_GRASP = 0.005  # [m] near enough to close
 STALLED_AT_GRASP = 0.015  # [m] near enough to close when something stops the hand
 STALL_STEPS = 10  # steps of the descent without progress
@@ -37,6 +38,8 @@ REACH_STALL = 25  # steps without progress above the grasp: an arm joint is at i
 TURN_LENGTH = 0.1  # [m] a radian of turning counts as this much distance
 REACH_LIMIT = 160  # steps to get above a grasp before another one is tried
 STRETCH_COST = 0.6  # [m] of grasp score a metre of stretch beyond comfort
+AROUND, AROUND_TURN = 0.08, 0.7  # [m], [rad] grasps this near to the hand are preferred
+NEAREST = 0.015  # [m] of grasp score for the one where the hand is
 UNREACHABLE = 0.05  # [m] of grasp score for a pose beyond the limit
 
 # Given hand positions (M, 3) and a yaw, what placing from that grasp costs (M,).
@@ -93,14 +96,21 @@ class Pick(Phases):
         return phases[self._phase](world)
 
     def _begin(self, world: World) -> None:
-        """Fingers that are closing at the grasp go on with it: a thin rim is not felt until they are shut."""
+        """A hand on its way down goes on, and so do fingers that are closing: a rim is not felt until they are shut."""
         self._start("reach")
-        if world.opening > OPEN or world.held(self.name) or not self._have_plan(world):
+        if world.held(self.name) or not self._have_plan(world):
             return
         grasp, hand = self._needed(), world.hand
+        gap = hand.position - grasp.position
         turned = float(np.linalg.norm(rotation_vector(self._rotation(world) @ hand.rotation.T)))
-        if np.linalg.norm(grasp.position - hand.position) < CLOSING and turned < OFF_TURN:
+        if turned > OFF_TURN:
+            return
+        if is_closing(world, float(np.linalg.norm(gap))):
             self._start("close")
+            return
+        beside = ALIGNED + CONE * max(0.0, float(gap[2]))
+        if world.opening > OPEN and gap[2] < grasp.engagement + HOVER and np.linalg.norm(gap[:2]) < beside:
+            self._start("descend")
 
     def _unhook(self, world: World) -> Command:
         """The object hangs on the open hand: lower it until something carries it."""
@@ -208,7 +218,7 @@ class Pick(Phases):
         at_place = self._place_cost() if self._place_cost is not None else None
 
         def cost(positions: FloatArray, yaw: float) -> FloatArray:
-            total = stretch_cost(world, positions)
+            total = stretch_cost(world, positions) - _nearness(world.hand, positions, yaw)
             return total if at_place is None else total + at_place(positions, yaw)
 
         preferences = Preferences(REST_YAW, failed, cost)
@@ -232,6 +242,15 @@ class Pick(Phases):
     def _rotation(self, world: World) -> FloatArray:
         """The hand's orientation at the grasp, or an upright one when there is none."""
         return vertical_hand(upright_yaw(world) if self._grasp is None else on_the_way(world, self._yaw))
+
+
+def _nearness(hand: Pose, positions: FloatArray, yaw: float) -> FloatArray:
+    """(M,) [m] of grasp score for hand positions (M, 3) that are near the hand: what it is about to grip, it grips."""
+    if hand.rotation[2, 2] > UPRIGHT:
+        return np.zeros(len(positions))
+    turn = abs((yaw - yaw_of(hand.rotation) + math.pi / 2) % math.pi - math.pi / 2)
+    near = np.maximum(0.0, 1.0 - np.linalg.norm(positions - hand.position, axis=1) / AROUND)
+    return np.asarray(NEAREST * near * max(0.0, 1.0 - turn / AROUND_TURN))
 
 
 def upright_yaw(world: World) -> float:

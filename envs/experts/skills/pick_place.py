@@ -23,6 +23,7 @@ class PickPlace:
 
     def __init__(self, name: str, spot: Spot, world: World) -> None:
         self._name, self._spot = name, spot
+        self.around: tuple[str, ...] = (name,)
         self._pick = Pick(name, lambda: place_cost(world, name, spot), lambda: spot.position(world))
         self._place: Place | None = None
         if world.held(name) and float(np.linalg.norm((spot.position(world) - spot.reference(world, name))[:2])) < OVER:

@@ -22,6 +22,7 @@ LOW = 0.015  # [m] an object is climbed and jams unless it is this much taller t
 NUDGE = 0.03  # [m] taller ones may reach this much farther into the way: they are pushed aside
 PRESS = 0.008  # [m] the tips are sent this far below the surface; 30 mm would lock the plate to the table
 OVER = 0.04  # [m] above the surface before going down
+CLOSED = 0.01  # [m] of opening at most
 INSET = 0.015  # [m] the goal is this far inside the region
 GRAZE = 0.012  # [m] things that reach this little into the way are nudged aside
 ON_IT, TOUCHING = 0.03, 0.012  # [m] the tips are this near to where they push, and this near to the surface
@@ -42,6 +43,8 @@ class Push(Phases):
 
     def __init__(self, goal: Goal, world: World) -> None:
         self._goal, self._name = goal, goal.subject
+        held = [other for other in world.movable if world.held(other)]  # it is on its way out of the way
+        self.around = (goal.subject, *held, *choose_target(world, goal)[1])
         self._start("begin")
         self._clearing: Skill | None = None
 
@@ -85,14 +88,13 @@ class Push(Phases):
         held = next((other for other in world.movable if other != self._name and world.held(other)), None)
         if held is not None:
             self._clearing = self._put_aside(world, held)
-        return "drag" if not obstacles and held is None and self._on_it(world) else "clear"
-
-    def _on_it(self, world: World) -> bool:
-        """Whether the tips are where they push."""
+        if obstacles or held is not None:
+            return "clear"
         contact, _ = self._contact(world)
         gap = world.hand.position - contact
-        near = float(np.linalg.norm(gap[:2])) < ON_IT and float(gap[2]) < TOUCHING
-        return near and world.touched_by_hand(self._name)
+        if world.opening > CLOSED or np.linalg.norm(gap[:2]) > ON_IT or gap[2] > OVER + TOUCHING:
+            return "reach"
+        return "drag" if gap[2] < TOUCHING and world.touched_by_hand(self._name) else "touch"
 
     def _contact(self, world: World) -> tuple[FloatArray, FloatArray]:
         """(3,) [m] hand position with the tips on the object, ahead of its middle, and (2,) direction of the way."""
@@ -107,8 +109,9 @@ class Push(Phases):
     def _reach(self, world: World) -> Command | None:
         contact, _ = self._contact(world)
         over = contact + np.array([0.0, 0.0, OVER])
-        if np.linalg.norm(over[:2] - world.hand.position[:2]) < 0.010 and world.opening < 0.01:
+        if np.linalg.norm(over[:2] - world.hand.position[:2]) < 0.010 and world.opening < CLOSED:
             self._start("touch")
+            return self._touch(world)
         return travel(world, over, vertical_hand(REST_YAW), close=True)
 
     def _touch(self, world: World) -> Command | None:

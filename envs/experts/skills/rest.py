@@ -18,6 +18,8 @@ class Rest:
         world: the state when there was nothing left to do.
     """
 
+    around: tuple[str, ...] = ()
+
     def __init__(self, world: World) -> None:
         hand = world.hand
         height = min(hand.position[2] + RISE, world.base[2] + 0.45)  # [m] well below the arm's reach

@@ -79,7 +79,7 @@ class DragOut(Phases):
     """
 
     def __init__(self, name: str, target: FloatArray) -> None:
-        self._name, self._target = name, target
+        self._name, self._target, self.around = name, target, (name,)
         self._start("begin")
 
     def step(self, world: World) -> Command | None:
