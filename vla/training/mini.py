@@ -23,18 +23,21 @@ from vla.normalize import Normalization
 from vla.training.curve import draw_curve
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.samples import Augmentation, Samples, make_statistics
+from vla.training.transfer import transfer
 
 
 def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     """Train into `folder`; one that holds a state is continued.
 
     Raises:
-        RefusedError: `init` has other sizes.
+        RefusedError: `init` or `transfer` has other sizes.
         DatasetError: a dataset is damaged.
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
     embodiment = describe(network, [Path(root) for root in config["datasets"]])
     start = read_checkpoint(config["init"]) if config["init"] else None
+    if start and config["transfer"]:
+        raise RefusedError("init, transfer: expected one of the two, got both")
     frames = [
         load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
         for root in config["datasets"]
@@ -50,6 +53,9 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         config["balance"],
     )
     model = _model(network, start)
+    if config["transfer"]:
+        new = transfer(model, read_checkpoint(config["transfer"]), embodiment.cameras)
+        stream.write(f"transfer: begins at random: {', '.join(new)}\n")
     settings = ImitationSettings(**{**config["train"], "weights": LossWeights(**config["train"]["weights"])})
     imitation = Imitation(model, samples, settings, folder)
     resumed = imitation.resume()
