@@ -293,6 +293,14 @@ def fake_config(run_dir: Path, *overrides: str) -> dict[str, Any]:
     return to_dict(compose_config(CONF, "eval", [SEARCH_PATH, *QUICK, f"run_dir={run_dir}", *overrides]))
 
 
+TIME_FIELDS = ("wall_s", "sim_s", "render_s", "policy_s")  # what may differ between two runs of a plan
+
+
+def timeless(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without what the clock says."""
+    return [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in rows]
+
+
 def fake_row(task_id: int = 0, trial: int = 0, outcome: str = "SUCCESS", **fields: Any) -> dict[str, Any]:
     """A row of the journal."""
     return {

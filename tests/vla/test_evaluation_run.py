@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config
+from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config, timeless
 from vla.evaluation import evaluate as module
 from vla.evaluation.errors import InterruptedRunError, RefusedError
 from vla.evaluation.evaluate import evaluate, main, repeat_command
-from vla.evaluation.journal import TIME_FIELDS, Journal, JournalError, read_rows
+from vla.evaluation.journal import Journal, JournalError, read_rows
 
 COMMAND = "python scripts/eval.py"
 
@@ -22,10 +22,6 @@ def run(path, *overrides):
     stream = io.StringIO()
     evaluate(fake_config(path, *overrides), COMMAND, stream)
     return read_rows(path / "episodes.jsonl"), stream.getvalue()
-
-
-def timeless(rows):
-    return [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +49,11 @@ def test_one_run_gives_a_complete_account(tmp_path):
     assert {"config.yaml", "plan.json"} <= set(os.listdir(path))
     assert "2/2 episodes" in text
     assert "all tasks" in text
+
+
+def test_without_cameras_there_is_no_video_and_no_error(tmp_path):
+    rows, _ = run(tmp_path / "run", "env.cameras=[]", "policy=fake_bound", "eval.videos=all", "env.tasks=[0]")
+    assert (rows[0]["outcome"], rows[0]["error"], rows[0]["video"]) == ("SUCCESS", None, None)
 
 
 def test_rows_do_not_depend_on_workers_order_errors_or_deaths(tmp_path, reference):
