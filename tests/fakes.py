@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -138,6 +139,30 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class TalkativeEnv(FakeEnv):
+    """Says something else in every trial, as training scenes do."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        trial = (options or {})["trial"]
+        if self._trouble.get(f"{self.task.id}/{trial}") == "no_reset":
+            raise ArithmeticError("no free place")
+        self.task = replace(self.task, instruction=f"push bowl {trial}")
+        return super().reset(seed=seed, options=options)
+
+
+class LonelyEnv(FakeEnv):
+    """So large that two do not fit into a process, and, as simulations are, a web of cycles."""
+
+    alive: ClassVar[weakref.WeakSet[FakeEnv]] = weakref.WeakSet()
+
+    def __init__(self, suite: str, task_id: int, **options: Any) -> None:
+        super().__init__(suite, task_id, **options)
+        if self.alive:
+            raise MemoryError("the environment before this one is still there")
+        self.alive.add(self)
+        self._cycle = self
+
+
 class FakeDemonstrations(FakeEnv):
     """Scenes to learn from: any seed is a trial, images may be read late, the camera looks straight down."""
 
@@ -194,6 +219,9 @@ class BoundPolicy(SteadyPolicy):
 
     def bind(self, env: Any) -> None:
         self._env = env
+
+    def unbind(self) -> None:
+        self._env = None
 
     def infer(self, observation: Observation) -> ActionChunk:
         action = np.array([1.0, -np.sign(self._env.flat_state()[1])])

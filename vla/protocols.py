@@ -63,7 +63,11 @@ class PrefixPolicy(Policy, Protocol):
 
 @runtime_checkable
 class PrivilegedPolicy(Policy, Protocol):
-    """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only."""
+    """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only.
+
+    One that keeps what it was bound to should have `unbind()` as well, which lets go of it: it is called before the
+    next environment is built, for two at a time are too large.
+    """
 
     def bind(self, env: Any) -> None:
         """Attach to the unwrapped `gymnasium.Env` that is about to be run."""

@@ -13,6 +13,7 @@ from vla.evaluation import evaluate as module
 from vla.evaluation.errors import InterruptedRunError, RefusedError
 from vla.evaluation.evaluate import evaluate, main, repeat_command
 from vla.evaluation.journal import Journal, JournalError, read_rows
+from vla.evaluation.plan import make_plan
 
 COMMAND = "python scripts/eval.py"
 
@@ -54,6 +55,22 @@ def test_one_run_gives_a_complete_account(tmp_path):
 def test_without_cameras_there_is_no_video_and_no_error(tmp_path):
     rows, _ = run(tmp_path / "run", "env.cameras=[]", "policy=fake_bound", "eval.videos=all", "env.tasks=[0]")
     assert (rows[0]["outcome"], rows[0]["error"], rows[0]["video"]) == ("SUCCESS", None, None)
+
+
+def test_rows_and_report_have_the_words_of_the_episode(tmp_path):
+    path, trouble = tmp_path / "run", "env.trouble={0/1:raise,0/2:no_reset}"
+    rows, text = run(path, "env._target_=tests.fakes.TalkativeEnv", "env.tasks=[0]", "eval.episodes=3", trouble)
+    planned = make_plan(fake_config(path)).tasks[0].instruction
+    assert [row["outcome"] for row in rows] == ["SUCCESS", "ERROR", "ERROR"]
+    assert [row["instruction"] for row in rows] == ["push bowl 0", "push bowl 1", planned]
+    assert "3 instructions, such as: push bowl 0" in text
+    assert "3 instructions, such as: push bowl 0" in (path / "report.html").read_text()
+
+
+def test_an_environment_is_gone_before_the_next_is_built(tmp_path):
+    lonely = ("env._target_=tests.fakes.LonelyEnv", "policy=fake_bound", "eval.workers=1", "eval.episodes=2")
+    rows, _ = run(tmp_path / "run", *lonely, "env.tasks=[0,1]", "env.trouble={0/0:raise}")
+    assert [row["outcome"] for row in rows] == ["ERROR", "SUCCESS", "SUCCESS", "SUCCESS"]
 
 
 def test_rows_do_not_depend_on_workers_order_errors_or_deaths(tmp_path, reference):

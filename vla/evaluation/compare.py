@@ -19,7 +19,7 @@ from vla.evaluation.statistics import (
     mcnemar_exact,
     paired_difference_interval,
 )
-from vla.evaluation.summary import align
+from vla.evaluation.summary import align, words_of
 from vla.types import Outcome
 
 ALPHA = 0.05
@@ -109,7 +109,7 @@ def compare_rows(
         by_task.setdefault((key.suite, key.task_id), []).append(key)
     counts = {task: _count(keys, by_key_a, by_key_b) for task, keys in by_task.items()}
     tasks = [
-        TaskDifference(*task, by_key_a[by_task[task][0]]["instruction"], pairs)
+        TaskDifference(*task, words_of([by_key_a[key] for key in by_task[task]]), pairs)
         for task, pairs in counts.items()
         if pairs.only_a or pairs.only_b
     ]

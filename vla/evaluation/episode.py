@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import re
@@ -75,22 +76,27 @@ class EpisodeRunner:
         except Exception:
             row = make_row(self._plan, key, last.episode, error=_stable_traceback(), drifted=self._drifted)
             self.close()
+        if last.instruction is not None:
+            row["instruction"] = last.instruction  # a training scene has words of its own
         if recorder is not None and recorder.path is not None:
             row["video"] = f"videos/{recorder.path.name}"
         return row
 
     def close(self) -> None:
-        """Drop the environment. One that fails to close must not cost the run its result."""
-        env, self._env, self._task_id = self._env, None, None
-        if env is not None:
+        """Drop the environment and give its memory back. One that fails to close must not cost the run its result."""
+        if self._env is not None:
             try:
-                env.close()
+                self._env.close()
             except Exception:
                 traceback.print_exc()  # to the worker's log
+        self._env = self._task_id = None
+        if hasattr(self._policy, "unbind"):
+            self._policy.unbind()
+        gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
 
     def _env_for(self, task_id: int) -> Env:
         if self._env is None or self._task_id != task_id:
-            self.close()  # before building the next: two would not fit in memory
+            self.close()  # before building the next: two would not fit in memory; also what an error left behind
             arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
             self._env = build(arguments, "env", task_id=task_id)
             self._task_id = task_id
@@ -147,12 +153,14 @@ def _stable_traceback() -> str:
 
 
 class _LastEpisode:
-    """Keeps what the loop reports at the end, also after an error."""
+    """Keeps what the loop reports, also after an error."""
 
     episode: Episode | None = None
+    instruction: str | None = None  # None: it never began
 
     def on_episode_start(self, observation: Observation) -> None:
-        """Nothing to note."""
+        """Keep the words that were said."""
+        self.instruction = observation.instruction
 
     def on_step(self, step: Step) -> None:
         """Nothing to note."""

@@ -37,13 +37,19 @@ def is_drifted(rows: Sequence[Row]) -> bool:
     return any(row.get("drifted", False) for row in rows)
 
 
+def words_of(rows: Sequence[Row]) -> str:
+    """What was said in these episodes of a task: the instruction, or how many there were."""
+    said = list(dict.fromkeys(row["instruction"] for row in rows))
+    return said[0] if len(said) == 1 else f"{len(said)} instructions, such as: {said[0]}"
+
+
 def table(rows: Sequence[Row]) -> str:
     """Aligned plain text: a line per task, per suite, and overall if there are several suites."""
     lines = [("task", "success", "rate", "95 % interval", "errors", "instruction")]
     suites = _group(rows, "suite")
     for suite, of_suite in suites.items():
         for task, of_task in _group(of_suite, "task_id").items():
-            lines.append((f"{suite} {task}", *_cells(of_task), of_task[0]["instruction"]))
+            lines.append((f"{suite} {task}", *_cells(of_task), words_of(of_task)))
         lines.append((suite, *_cells(of_suite), "all tasks"))
     if len(suites) > 1:
         lines.append(("overall", *_cells(rows), "all suites"))
