@@ -210,6 +210,17 @@ class SteadyPolicy(PushPolicy):
         return [self.infer(observation) for observation in observations]
 
 
+class FilePolicy(SteadyPolicy):
+    """Read from a folder, as a checkpoint is; may save another one while it is built, as a training would."""
+
+    def __init__(self, checkpoint: str, save: str | None = None) -> None:
+        super().__init__()
+        file = Path(checkpoint) / "strength.txt"
+        self._strength = float(file.read_text())
+        if save is not None:
+            file.write_text(save)
+
+
 class BoundPolicy(SteadyPolicy):
     """Reads the environment itself."""
 

@@ -14,6 +14,7 @@ from vla.evaluation.errors import InterruptedRunError, RefusedError
 from vla.evaluation.evaluate import evaluate, main, repeat_command
 from vla.evaluation.journal import Journal, JournalError, read_rows
 from vla.evaluation.plan import make_plan
+from vla.evaluation.run_folder import RunFolder
 
 COMMAND = "python scripts/eval.py"
 
@@ -140,25 +141,84 @@ def test_allowed_drift_marks_every_output(tmp_path):
 
 def test_a_folder_of_another_plan_or_of_none_is_refused(tmp_path):
     path = tmp_path / "run"
-    run(path, "env.tasks=[0]", "eval.workers=1")
+    two = ("env.tasks=[0]", "eval.episodes=2")
+    run(path, *two, "eval.workers=1")
     before = (path / "episodes.jsonl").read_bytes()
     with pytest.raises(RefusedError, match=r"already holds a run of this plan.*eval\.resume=true"):
-        run(path, "env.tasks=[0]")
+        run(path, *two)
     with pytest.raises(RefusedError, match=r"(?s)another plan.*env\.size: there 32, now 64"):
-        run(path, "env.tasks=[0]", "env.size=64", "eval.resume=true")
+        run(path, *two, "env.size=64", "eval.resume=true")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").touch()
     with pytest.raises(RefusedError, match="not empty and not a run folder"):
         run(tmp_path / "photos", "eval.resume=true")
     fingerprint = json.loads((path / "fingerprint.json").read_text())
     (path / "fingerprint.json").write_text(json.dumps({**fingerprint, "python": "2.7"}))
-    (path / "episodes.jsonl").write_bytes(b"")
+    (path / "episodes.jsonl").write_bytes(before[: before.index(b"\n") + 1])
     with pytest.raises(RefusedError, match=r"(?s)other conditions.*python: then '2\.7', now '3"):
-        run(path, "env.tasks=[0]", "eval.resume=true")
+        run(path, *two, "eval.resume=true")
     (path / "episodes.jsonl").write_bytes(before)
-    rows, _ = run(path, "env.tasks=[0]", "eval.resume=true")  # nothing left to do
-    assert len(rows) == 1
+    rows, _ = run(path, *two, "eval.resume=true")  # nothing left to do
+    assert len(rows) == 2
     assert (path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_command_with_a_mistake_does_not_occupy_its_folder(tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(RefusedError, match=r"policy: cannot build .* No such file"):
+        run(path, "policy=fake_file", "policy.checkpoint=typo", "env.tasks=[0]")
+    (tmp_path / "strength.txt").write_text("0.5")
+    rows, _ = run(path, "policy=fake_file", f"policy.checkpoint={tmp_path}", "env.tasks=[0]", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"]
+    assert json.loads((path / "plan.json").read_text())["identity"]["policy"]["checkpoint"] == str(tmp_path)
+    assert str(tmp_path) in (path / "config.yaml").read_text()
+    assert list(json.loads((path / "fingerprint.json").read_text())["policy_files"]) == ["checkpoint"]
+
+
+def test_a_folder_that_is_being_run_is_not_taken_over(tmp_path):
+    path = tmp_path / "run"
+    folder = RunFolder(path)
+    folder.prepare()
+    with Journal(folder.journal), pytest.raises(RefusedError, match="another process is running in this folder"):
+        run(path)
+    assert not folder.plan.exists()
+
+
+def test_another_checkpoint_under_the_same_name_is_refused_or_marked(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    file, path = tmp_path / "checkpoint" / "strength.txt", tmp_path / "run"
+    file.write_text("0.5")
+    plan = (
+        "policy=fake_file",
+        f"policy.checkpoint={file.parent}",
+        "env.tasks=[0]",
+        "eval.episodes=2",
+        "eval.workers=1",
+    )
+    run(path, *plan)
+    first = (path / "episodes.jsonl").read_bytes()
+    (path / "episodes.jsonl").write_bytes(first[: first.index(b"\n") + 1])
+    file.write_text("0.6")
+    with pytest.raises(RefusedError, match=r"(?s)other conditions.*policy_files\.checkpoint\.strength\.txt: then"):
+        run(path, *plan, "eval.resume=true")
+    rows, text = run(path, *plan, "eval.resume=true", "eval.allow_drift=true")
+    assert [row.get("drifted", False) for row in rows] == [False, True]
+    assert "DRIFTED: policy_files.checkpoint.strength.txt: then" in text
+    assert "DRIFTED: this machine does not conform, or what is run has changed" in text
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["drifted"] is True
+    files = [part["policy_files"] for part in (summary["fingerprint"], *summary["fingerprint"]["continued"])]
+    assert len(files) == 2
+    assert files[0] != files[1]
+    assert "policy_files.checkpoint.strength.txt: at first" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("inference", ["worker", "shared"])
+def test_a_checkpoint_that_changes_under_a_run_ends_it(tmp_path, inference):
+    (tmp_path / "strength.txt").write_text("0.5")
+    plan = ("policy=fake_file", f"policy.checkpoint={tmp_path}", "policy.save='0.6'", f"eval.inference={inference}")
+    with pytest.raises(RefusedError, match=r"(?s)its files changed while the run was going.*strength\.txt.*0 episodes"):
+        run(tmp_path / "run", *plan, "eval.workers=1")
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, monkeypatch, reference):

@@ -12,7 +12,7 @@ from vla.evaluation.files import read_json, write_atomic, write_json
 from vla.evaluation.html import page, tag
 from vla.evaluation.journal import Row, key_of, read_rows
 from vla.evaluation.plan import EpisodeKey
-from vla.evaluation.run_folder import RunFolder, describe_differences
+from vla.evaluation.run_folder import RunFolder, describe_differences, drifts_of
 from vla.evaluation.statistics import (
     PairedCounts,
     further_pairs_needed,
@@ -214,5 +214,5 @@ def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
 def _conditions(folder: RunFolder) -> dict[str, Any]:
     conditions: dict[str, Any] = {"env": read_json(folder.plan)["identity"]["env"]}
     if folder.fingerprint.exists():
-        conditions["drifts"] = read_json(folder.fingerprint)["drifts"]
+        conditions["drifts"] = drifts_of(read_json(folder.fingerprint))
     return conditions

@@ -63,8 +63,9 @@ def evaluate(config: dict[str, Any], command: str, stream: TextIO) -> RunFolder:
     """
     plan = make_plan(config)
     folder = RunFolder(Path(config["run_dir"] or f"runs/eval/{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    folder.claim(plan, command)
+    folder.prepare()
     with Journal(folder.journal) as journal, StopRequest() as stop:
+        folder.claim(plan, command, fresh=not journal.rows)  # under the lock: two commands may want one folder
         try:
             if len(journal.rows) < len(plan.keys):
                 _run(plan, folder, journal, stop, stream)
@@ -97,13 +98,14 @@ def _run(plan: Plan, folder: RunFolder, journal: Journal, stop: StopRequest, str
     stream.write(f"{policy} on {plan.suite}: {len(plan.keys)} episodes -> {folder.path}\n")
     stream.flush()
     conformance = check_machine(plan, folder.path, stop)
-    folder.claim_fingerprint(make_fingerprint(plan, conformance), plan.settings.allow_drift)
-    drifted = conformance is not None and bool(conformance.drifts)
+    fingerprint = make_fingerprint(plan, conformance)
+    drifts = list(conformance.drifts) if conformance else []
+    drifts += folder.claim_fingerprint(fingerprint, plan.settings.allow_drift)
     progress = Progress(len(plan.keys), journal.rows, stream)
-    if drifted and conformance is not None:
-        for drift in conformance.drifts:
-            progress.note(f"DRIFTED: {drift}")
+    for drift in drifts:
+        progress.note(f"DRIFTED: {drift.removeprefix('  - ')}")
+    files = fingerprint["policy_files"]
     try:
-        Runner(plan, folder.path, journal, progress, stop, drifted=drifted).run()
+        Runner(plan, folder.path, journal, progress, stop, files=files, drifted=bool(drifts)).run()
     finally:
         progress.close()

@@ -36,7 +36,13 @@ class Failed:
 
 @dataclass(frozen=True)
 class Ready:
-    """A child has built what it needs."""
+    """A child has built what it needs.
+
+    Attributes:
+        files: those of the policy, after it was built from them (see `policy_files`); None if it has no policy.
+    """
+
+    files: dict[str, dict[str, str]] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from vla.evaluation.errors import RefusedError
 from vla.evaluation.files import read_json, write_atomic
 from vla.evaluation.html import Html, join, page, tag
 from vla.evaluation.journal import Row, read_rows
-from vla.evaluation.run_folder import RunFolder
-from vla.evaluation.summary import is_drifted, percent_interval, summarise, words_of
+from vla.evaluation.run_folder import RunFolder, drifts_of
+from vla.evaluation.summary import DRIFTED, is_drifted, percent_interval, summarise, words_of
 from vla.types import Outcome
 
 
@@ -61,9 +61,8 @@ def render_report(folder: Path, rows: Sequence[Row], fingerprint: Mapping[str, A
 def _banner(rows: Sequence[Row], fingerprint: Mapping[str, Any]) -> Html:
     if not is_drifted(rows):
         return Html("")
-    drifts = tag("ul", *(tag("li", drift) for drift in fingerprint["drifts"]))
-    text = "Drifted: this machine does not conform. Do not compare these numbers with published ones."
-    return tag("div", tag("b", text), drifts, class_="banner")
+    drifts = tag("ul", *(tag("li", drift) for drift in drifts_of(fingerprint)))
+    return tag("div", tag("b", f"Drifted: {DRIFTED}"), drifts, class_="banner")
 
 
 def _headline(policy: str, suites: str, overall: Mapping[str, Any], rows: Sequence[Row], planned: int) -> Html:

@@ -14,8 +14,10 @@ from vla.evaluation.episode import make_row
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.evaluation.journal import Journal, key_of
 from vla.evaluation.plan import EpisodeKey, Plan
+from vla.evaluation.policy_files import Files
 from vla.evaluation.processes import Child, Failed, Ready, StopRequest, start_child
 from vla.evaluation.progress import Progress
+from vla.evaluation.run_folder import describe_differences
 from vla.evaluation.shared_policy import Answer, Query, policy_main
 from vla.evaluation.worker import Finished, worker_main
 
@@ -41,6 +43,7 @@ class Runner:
         journal: gets the rows.
         progress: is told of each row.
         stop: asked between messages.
+        files: the policy's, as the fingerprint has them; a process that was built from others ends the run.
         drifted: whether rows and videos are to be marked.
     """
 
@@ -52,6 +55,7 @@ class Runner:
         progress: Progress,
         stop: StopRequest,
         *,
+        files: Files,
         drifted: bool,
     ) -> None:
         self._plan = plan
@@ -59,6 +63,7 @@ class Runner:
         self._journal = journal
         self._progress = progress
         self._stop = stop
+        self._files = files
         self._drifted = drifted
         done = {key_of(row) for row in journal.rows}
         self._todo = Dispatcher(key for key in plan.keys if key not in done)
@@ -80,7 +85,7 @@ class Runner:
             if self._plan.settings.inference == "shared":
                 log = self._folder / "logs" / "policy.log"
                 self._policy = start_child(policy_main, log, self._plan, single_threaded=False)
-                receive(self._policy, self._stop, "the policy process")
+                self._check_files(receive(self._policy, self._stop, "the policy process"))
             for index in range(min(self._plan.settings.workers, len(self._todo))):
                 self._start(index)
             while self._workers:
@@ -104,6 +109,16 @@ class Runner:
         child = start_child(worker_main, log, self._plan, self._folder, self._drifted)
         self._workers[index] = _Worker(child, index)
 
+    def _check_files(self, ready: Ready) -> None:
+        """A checkpoint that training goes on writing to must not become two policies in one run."""
+        if ready.files is not None and ready.files != self._files:
+            changed = describe_differences(self._files, ready.files, "at the start", "now")
+            raise RefusedError(
+                f"policy: its files changed while the run was going:\n{changed}\n"
+                f"The {len(self._journal.rows)} episodes in the journal are of the first ones. Evaluate a copy of the "
+                "checkpoint that nothing writes to."
+            )
+
     def _listen(self) -> None:
         sources = {child.connection: child for child in self._children()}
         ready = cast("list[Connection[Any, Any]]", wait(list(sources), POLL_S))
@@ -124,6 +139,7 @@ class Runner:
     def _from_worker(self, worker: _Worker, message: object) -> None:
         match message:
             case Ready():
+                self._check_files(message)
                 self._failed_starts = 0
                 self._assign(worker)
             case Finished(row):

@@ -17,6 +17,7 @@ from typing import Any
 from vla.evaluation.config import build
 from vla.evaluation.errors import RefusedError
 from vla.evaluation.plan import Plan
+from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Failed, Ready
 from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy
 from vla.types import ActionChunk, Observation
@@ -72,10 +73,11 @@ def policy_main(connection: Connection[Any, Any], plan: Plan) -> None:
                 "which lives in the workers. Use eval.inference=worker."
             )
         policy.reset()
+        files = policy_files(plan.config["policy"])
     except RefusedError as error:
         connection.send(Failed(str(error)))
         return
-    connection.send(Ready())
+    connection.send(Ready(files))
     while True:
         message = connection.recv()
         waiting: list[Query] = []

@@ -9,6 +9,8 @@ from vla.evaluation.journal import Row
 from vla.evaluation.statistics import wilson
 from vla.types import Outcome
 
+DRIFTED = "this machine does not conform, or what is run has changed; do not compare these numbers with published ones."
+
 
 def tally(rows: Sequence[Row]) -> dict[str, Any]:
     """Episodes, successes, errors, rate and its 95 % Wilson interval. Errors count as episodes not solved."""
@@ -33,7 +35,7 @@ def summarise(rows: Sequence[Row], fingerprint: Mapping[str, Any]) -> dict[str, 
 
 
 def is_drifted(rows: Sequence[Row]) -> bool:
-    """Whether any episode was run on a machine that does not conform."""
+    """Whether any episode was run on a machine that does not conform, or under other conditions than the first."""
     return any(row.get("drifted", False) for row in rows)
 
 
@@ -54,7 +56,7 @@ def table(rows: Sequence[Row]) -> str:
     if len(suites) > 1:
         lines.append(("overall", *_cells(rows), "all suites"))
     text = align(lines)
-    note = "DRIFTED: this machine does not conform; do not compare these numbers with published ones.\n"
+    note = f"DRIFTED: {DRIFTED}\n"
     return note + text if is_drifted(rows) else text
 
 

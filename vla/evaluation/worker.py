@@ -14,6 +14,7 @@ from vla.evaluation.episode import EpisodeRunner
 from vla.evaluation.errors import RefusedError
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import Plan
+from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Failed, Ready
 from vla.evaluation.shared_policy import SharedPolicy
 from vla.protocols import Policy
@@ -31,16 +32,18 @@ def worker_main(connection: Connection[Any, Any], plan: Plan, folder: Path, drif
     cv2.setNumThreads(1)
     try:
         policy: Policy
+        files = None
         if plan.settings.inference == "shared":
             policy = SharedPolicy(connection)
         else:
             policy = build(plan.config["policy"], "policy")
+            files = policy_files(plan.config["policy"])
         build(plan.config["runtime"], "runtime")(policy)  # bad settings are refused once, not in every episode
     except (RefusedError, TypeError, ValueError) as error:
         connection.send(Failed(str(error)))
         return
     runner = EpisodeRunner(plan, folder, policy, drifted)
-    connection.send(Ready())
+    connection.send(Ready(files))
     while (key := connection.recv()) is not None:
         connection.send(Finished(runner.run(key)))
     runner.close()
