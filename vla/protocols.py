@@ -36,7 +36,7 @@ class BatchedPolicy(Policy, Protocol):
     """A policy that answers several observations at once."""
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
-        """Plan for each observation; the answers equal those of single queries."""
+        """Plan for each observation; the answers equal those of single queries, but for rounding."""
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ class _Worker:
     index: int
     key: EpisodeKey | None = None  # what it is running
     task_id: int | None = None  # whose environment it holds
+    query: int | None = None  # what it waits for an answer to
 
 
 class Runner:
@@ -70,6 +72,7 @@ class Runner:
         self._workers: dict[int, _Worker] = {}
         self._dismissed: list[Child] = []
         self._policy: Child | None = None
+        self._serials = itertools.count()
         self._deaths: Counter[EpisodeKey] = Counter()
         self._failed_starts = 0
 
@@ -148,7 +151,8 @@ class Runner:
                 worker.key = None
                 self._assign(worker)
             case Query() if self._policy is not None:
-                self._ask(replace(message, asker=worker.index))
+                worker.query = next(self._serials)
+                self._ask(replace(message, serial=worker.query))
             case Failed(text):
                 raise RefusedError(text)
             case _:
@@ -158,9 +162,11 @@ class Runner:
         if not isinstance(message, Answer):
             how = self._policy.how_it_died() if self._policy else ""
             raise EvaluationError(f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log.")
-        worker = self._workers.get(message.asker)
-        if worker is not None and worker.key is not None:
-            self._send(worker, message)
+        for worker in self._workers.values():
+            if worker.query == message.serial:
+                worker.query = None
+                self._send(worker, message)
+        # Else it is for a worker that died. Its successor, on the same place, has queries of its own.
 
     def _ask(self, query: Query) -> None:
         if self._policy is None:
