@@ -73,6 +73,18 @@ class PrivilegedPolicy(Policy, Protocol):
         """Attach to the unwrapped `gymnasium.Env` that is about to be run."""
 
 
+@runtime_checkable
+class SpecPolicy(Policy, Protocol):
+    """A policy that must know the robot: doing nothing means something else to each."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Learn what an action means; called before the first episode in an environment.
+
+        Raises:
+            ValueError: it cannot act on such a robot.
+        """
+
+
 class Inference(Protocol):
     """Turns chunks into one action a tick."""
 

@@ -120,6 +120,53 @@ def test_a_policy_that_cannot_be_built_is_refused(tmp_path):
         run(tmp_path / "other", "runtime.execute=0", "eval.workers=1")
 
 
+@pytest.mark.parametrize("inference", ["worker", "shared"])
+def test_a_policy_of_another_robot_is_refused_before_the_first_episode(tmp_path, inference):
+    other = ("policy=fake_robot", "policy.cameras=[front,top]", "policy.state=8", "policy.action=7")
+    with pytest.raises(RefusedError) as refused:
+        run(tmp_path / "run", *other, f"eval.inference={inference}", "eval.videos=all")
+    for part in (
+        "for the robot 'fake'",
+        "['top'] are not among ['front', 'wrist']",
+        "expects 8 numbers, the environment gives 3",
+        "gives 7 numbers, the environment takes 2",
+    ):
+        assert part in str(refused.value)
+    assert read_rows(tmp_path / "run" / "episodes.jsonl") == []
+    assert not list((tmp_path / "run" / "videos").iterdir())
+
+
+@pytest.mark.parametrize("which", [[], ["policy.state=0"], ["policy.cameras=[top]", "policy.blind=true"]])
+def test_a_policy_that_fits_is_run(tmp_path, which):
+    rows, _ = run(tmp_path / "run", "policy=fake_robot", *which, "env.tasks=[0]", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"]
+
+
+def test_hold_takes_its_action_from_the_robot(tmp_path):
+    rows, _ = run(tmp_path / "run", "policy=hold", "env.tasks=[0]", "eval.workers=1")
+    assert [(row["outcome"], row["steps"], row["error"]) for row in rows] == [("FAILURE", 40, None)]
+    with pytest.raises(RefusedError, match=r"policy\.action: expected 2 numbers.*got 3"):
+        run(tmp_path / "other", "policy=hold", "+policy.action=[0,0,0]", "env.tasks=[0]", "eval.workers=1")
+    with pytest.raises(RefusedError, match=r"HoldPolicy must know the robot.*eval\.inference=worker"):
+        run(tmp_path / "shared", "policy=hold", "eval.inference=shared")
+
+
+def test_a_run_of_errors_only_does_not_end_well(tmp_path, capsys):
+    arguments = [
+        SEARCH_PATH,
+        *QUICK,
+        "policy=fake_nan",
+        "env.tasks=[0]",
+        "eval.workers=1",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    assert main(CONF, arguments) == 1
+    said = capsys.readouterr()
+    assert "Every episode ended in an ERROR" in said.err
+    assert "expected finite numbers" in said.err
+    assert "Report: " in said.out
+
+
 DRIFT = "env.preflight={_target_:tests.fakes.fake_preflight,drifts:[floor is dark]}"
 
 

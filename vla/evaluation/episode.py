@@ -16,10 +16,11 @@ import gymnasium
 import numpy as np
 
 from vla.evaluation.config import build
+from vla.evaluation.fit import FitCheck, MisfitError, Needs
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import EVALUATOR_KEYS, EpisodeKey, Plan
 from vla.evaluation.video import VideoRecorder
-from vla.protocols import Policy, PrefixPolicy, Subscriber
+from vla.protocols import Policy, PrefixPolicy, SpecPolicy, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
@@ -35,18 +36,24 @@ class EpisodeRunner:
         folder: the run folder, for videos.
         policy: built once; bound to each new environment if it is privileged.
         drifted: whether every row and video is to be marked.
+        needs: of the policy; None if nothing is known of it.
     """
 
-    def __init__(self, plan: Plan, folder: Path, policy: Policy, drifted: bool) -> None:
+    def __init__(self, plan: Plan, folder: Path, policy: Policy, drifted: bool, needs: Needs | None = None) -> None:
         self._plan = plan
         self._folder = folder
         self._policy = policy
         self._drifted = drifted
+        self._needs = needs
         self._env: Env | None = None
         self._task_id: int | None = None
 
     def run(self, key: EpisodeKey) -> Row:
-        """Run one episode. An exception becomes an ERROR row, and the environment is built anew after it."""
+        """Run one episode. An exception becomes an ERROR row, and the environment is built anew after it.
+
+        Raises:
+            MisfitError: the policy is not one for this environment; no action was executed.
+        """
         last, recorder = _LastEpisode(), None
         try:
             env = self._env_for(key.task_id)
@@ -54,6 +61,8 @@ class EpisodeRunner:
             policy = _RenderingApart(self._policy, env)
             spec: ActionSpec = env.unwrapped.action_spec  # type: ignore[attr-defined]
             subscribers: list[Subscriber] = [last]
+            if self._needs is not None:
+                subscribers.append(FitCheck(self._needs, spec))
             if self._plan.settings.videos == "all":
                 recorder = VideoRecorder(
                     self._folder / "videos" / video_stem(key),
@@ -73,6 +82,8 @@ class EpisodeRunner:
             row = make_row(self._plan, key, episode, error=episode.info.get("detail"), drifted=self._drifted)
             row["final_state_sha256"] = state_hash(env)
             row["policy_s"] = round(max(0.0, row["policy_s"] - policy.render_s), 4)
+        except MisfitError:
+            raise
         except Exception:
             row = make_row(self._plan, key, last.episode, error=_stable_traceback(), drifted=self._drifted)
             self.close()
@@ -100,6 +111,11 @@ class EpisodeRunner:
             arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
             self._env = build(arguments, "env", task_id=task_id)
             self._task_id = task_id
+            if isinstance(self._policy, SpecPolicy):
+                try:
+                    self._policy.prepare(self._env.unwrapped.action_spec)  # type: ignore[attr-defined]
+                except ValueError as error:
+                    raise MisfitError(str(error)) from error
             if hasattr(self._policy, "bind"):
                 self._policy.bind(self._env.unwrapped)
         return self._env

@@ -16,6 +16,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
+from vla.evaluation.fit import Needs
+
 # One thread each: sums are then added in one order, and workers do not fight over the cores.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -40,9 +42,11 @@ class Ready:
 
     Attributes:
         files: those of the policy, after it was built from them (see `policy_files`); None if it has no policy.
+        needs: of the policy.
     """
 
     files: dict[str, dict[str, str]] | None = None
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True)

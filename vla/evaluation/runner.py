@@ -13,6 +13,7 @@ from typing import Any, cast
 from vla.evaluation.dispatch import Dispatcher
 from vla.evaluation.episode import make_row
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.evaluation.fit import Needs
 from vla.evaluation.journal import Journal, key_of
 from vla.evaluation.plan import EpisodeKey, Plan
 from vla.evaluation.policy_files import Files
@@ -72,6 +73,7 @@ class Runner:
         self._workers: dict[int, _Worker] = {}
         self._dismissed: list[Child] = []
         self._policy: Child | None = None
+        self._needs: Needs | None = None  # of the shared policy
         self._serials = itertools.count()
         self._deaths: Counter[EpisodeKey] = Counter()
         self._failed_starts = 0
@@ -88,7 +90,9 @@ class Runner:
             if self._plan.settings.inference == "shared":
                 log = self._folder / "logs" / "policy.log"
                 self._policy = start_child(policy_main, log, self._plan, single_threaded=False)
-                self._check_files(receive(self._policy, self._stop, "the policy process"))
+                built: Ready = receive(self._policy, self._stop, "the policy process")
+                self._check_files(built)
+                self._needs = built.needs
             for index in range(min(self._plan.settings.workers, len(self._todo))):
                 self._start(index)
             while self._workers:
@@ -109,7 +113,7 @@ class Runner:
 
     def _start(self, index: int) -> None:
         log = self._folder / "logs" / f"worker-{index}.log"
-        child = start_child(worker_main, log, self._plan, self._folder, self._drifted)
+        child = start_child(worker_main, log, self._plan, self._folder, self._drifted, self._needs)
         self._workers[index] = _Worker(child, index)
 
     def _check_files(self, ready: Ready) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 
 from vla.evaluation.config import build
 from vla.evaluation.errors import RefusedError
+from vla.evaluation.fit import needs_of
 from vla.evaluation.plan import Plan
 from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Failed, Ready
-from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy
+from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy, SpecPolicy
 from vla.types import ActionChunk, Observation
 
 
@@ -73,12 +74,17 @@ def policy_main(connection: Connection[Any, Any], plan: Plan) -> None:
                 f"eval.inference=shared: {plan.config['policy']['_target_']} reads the simulator, "
                 "which lives in the workers. Use eval.inference=worker."
             )
+        if isinstance(policy, SpecPolicy):
+            raise RefusedError(
+                f"eval.inference=shared: {plan.config['policy']['_target_']} must know the robot, "
+                "which is in the workers. Use eval.inference=worker."
+            )
         policy.reset()
         files = policy_files(plan.config["policy"])
     except RefusedError as error:
         connection.send(Failed(str(error)))
         return
-    connection.send(Ready(files))
+    connection.send(Ready(files, needs_of(policy)))
     while True:
         message = connection.recv()
         waiting: list[Query] = []

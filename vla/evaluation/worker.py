@@ -12,6 +12,7 @@ import cv2
 from vla.evaluation.config import build
 from vla.evaluation.episode import EpisodeRunner
 from vla.evaluation.errors import RefusedError
+from vla.evaluation.fit import MisfitError, Needs, needs_of
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import Plan
 from vla.evaluation.policy_files import policy_files
@@ -27,8 +28,13 @@ class Finished:
     row: Row
 
 
-def worker_main(connection: Connection[Any, Any], plan: Plan, folder: Path, drifted: bool) -> None:
-    """Body of a worker process. Receives `EpisodeKey` or None, sends `Ready`, `Failed` and `Finished`."""
+def worker_main(
+    connection: Connection[Any, Any], plan: Plan, folder: Path, drifted: bool, needs: Needs | None = None
+) -> None:
+    """Body of a worker process. Receives `EpisodeKey` or None, sends `Ready`, `Failed`, `Query` and `Finished`.
+
+    `needs` are those of a shared policy; a worker finds out those of its own.
+    """
     cv2.setNumThreads(1)
     try:
         policy: Policy
@@ -37,13 +43,16 @@ def worker_main(connection: Connection[Any, Any], plan: Plan, folder: Path, drif
             policy = SharedPolicy(connection)
         else:
             policy = build(plan.config["policy"], "policy")
-            files = policy_files(plan.config["policy"])
+            files, needs = policy_files(plan.config["policy"]), needs_of(policy)
         build(plan.config["runtime"], "runtime")(policy)  # bad settings are refused once, not in every episode
     except (RefusedError, TypeError, ValueError) as error:
         connection.send(Failed(str(error)))
         return
-    runner = EpisodeRunner(plan, folder, policy, drifted)
+    runner = EpisodeRunner(plan, folder, policy, drifted, needs)
     connection.send(Ready(files))
-    while (key := connection.recv()) is not None:
-        connection.send(Finished(runner.run(key)))
+    try:
+        while (key := connection.recv()) is not None:
+            connection.send(Finished(runner.run(key)))
+    except MisfitError as error:
+        connection.send(Failed(str(error)))
     runner.close()

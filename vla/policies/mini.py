@@ -52,6 +52,11 @@ class MiniPolicy:
         self._model = model.to(self._device, self._dtype)
         self._words = SentenceEncoder()
 
+    @property
+    def blind(self) -> bool:
+        """Whether it was trained without images and asks for none."""
+        return self._model.config.blind
+
     def reset(self) -> None:
         """Nothing to forget: the answer depends on the observation alone."""
 
