@@ -20,6 +20,10 @@ class SafetyStop(RuntimeError):
     """The motion must end now; the message says what was wrong with the action."""
 
 
+class SceneRefused(RuntimeError):
+    """A scene cannot be arranged, or a scripted expert knows no way in it; another scene or task may go well."""
+
+
 @runtime_checkable
 class Policy(Protocol):
     """Answers an observation with a chunk of actions. numpy in, numpy out."""
