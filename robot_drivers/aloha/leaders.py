@@ -82,7 +82,6 @@ class LeaderArms:
         """
         if self._phase == _Phase.FREE:
             for worker in self._ready():
-                worker.hold()
                 for servo in worker.arm.layout.primaries[:6]:
                     worker.arm.set_torque(servo, True)
             self._phase = _Phase.ALIGNING

@@ -73,6 +73,26 @@ def test_leaders_come_slowly_to_the_followers_and_then_go_limp():
         assert not leaders.wants_control()
 
 
+def test_leaders_come_slowly_from_wherever_hands_have_carried_them():
+    with teleoperation() as (bench, leaders):
+        target = HOME
+        for waist in (0.8, -0.5):  # from where they stood when they were connected, and from the take-over before
+            hand(bench, gripper=0.2, waist=waist, shoulder=-0.5, elbow=0.3)
+            bench.wait(2.0)
+            assert not leaders.wants_control()
+            hand(bench, gripper=-0.6, waist=waist, shoulder=-0.5, elbow=0.3)
+            bench.wait(1.0)
+            assert leaders.wants_control()
+            path = [bench.backend.motion().position[14:28].reshape(2, 7)[:, :6]]
+            while not leaders.align(target):
+                bench.wait(TICK)
+                path.append(bench.backend.motion().position[14:28].reshape(2, 7)[:, :6])
+            assert np.abs(np.diff(path, axis=0)).max() / TICK < 0.7
+            assert np.abs(path[-1] - np.split(target, 2)[0][:6]).max() < 0.08
+            target = HOME + 0.3 * np.eye(14)[[0, 7]].sum(axis=0)
+            leaders.hand_back()
+
+
 def test_18_a_leader_outside_the_followers_limits_is_clamped():
     with teleoperation() as (bench, leaders):
         take_over(bench, leaders)
