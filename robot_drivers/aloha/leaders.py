@@ -19,6 +19,7 @@ from vla.types import FloatArray
 
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
+OPENED = 0.1  # [rad] beyond the squeeze a gripper counts as open again; a trembling hand is no new squeeze
 
 
 class _Phase(StrEnum):
@@ -49,7 +50,7 @@ class LeaderArms:
         self._low = np.tile(np.append(follower.low + margin, 0.0), 2)
         self._high = np.tile(np.append(follower.high - margin, 1.0), 2)
         self.workers: tuple[ArmWorker, ...] = ()
-        self._phase, self._asked = _Phase.FREE, False
+        self._phase, self._opened, self._asked = _Phase.FREE, False, False
         self._offset, self._since = np.zeros(14), 0.0
 
     def connect(self) -> None:
@@ -59,19 +60,19 @@ class LeaderArms:
             ArmingRefused, BusError: nothing is left open.
         """
         self.workers = start_workers(self._arms, self._clock, torque=False)
-        self._phase, self._asked = _Phase.FREE, False
+        self._phase, self._opened, self._asked = _Phase.FREE, False, False
 
     def wants_control(self) -> bool:
-        """Whether a person has squeezed a leader's gripper since `hand_back`."""
-        if not self._asked:
-            squeezed = self._grippers.squeezed_below
-            self._asked = any(worker.state.position[6] < squeezed for worker in self.workers)
+        """Whether a person has squeezed a leader's gripper since both were open; asked once a tick."""
+        angles, squeezed = [worker.state.position[6] for worker in self.workers], self._grippers.squeezed_below
+        self._opened = self._opened or all(angle > squeezed + OPENED for angle in angles)
+        self._asked = self._asked or (self._opened and any(angle < squeezed for angle in angles))
         return self._asked
 
     def hand_back(self) -> None:
         """The person lets the policy command again; bind it to a key or pedal. The arms stay limp in their hands."""
         self._release(_Phase.FREE)
-        self._asked = False
+        self._opened, self._asked = False, False
 
     def align(self, action: FloatArray) -> bool:
         """Come one tick nearer to (14,), slowly; True when there, and then the arms are limp in the person's hands.

@@ -37,6 +37,7 @@ def hand(bench, **joints: float) -> None:
 
 def take_over(bench, leaders) -> int:
     """Squeeze and wait until aligned; the number of ticks."""
+    assert not leaders.wants_control()
     hand(bench, gripper=-0.6)
     bench.wait(1.0)
     assert leaders.wants_control()
@@ -108,15 +109,18 @@ def test_18_a_leader_outside_the_followers_limits_is_clamped():
         assert (action <= spec.high).all()
 
 
+class Still:
+    """A policy that stays at home."""
+
+    policy_calls, policy_s = 0, 0.0
+
+    def reset(self, spec, last=None) -> None: ...
+
+    def next_action(self, observation):
+        return HOME
+
+
 def test_a_person_takes_over_and_hands_back_without_a_jump():
-    class Still:
-        policy_calls, policy_s = 0, 0.0
-
-        def reset(self, spec, last=None) -> None: ...
-
-        def next_action(self, observation):
-            return HOME
-
     with teleoperation() as (bench, leaders):
         control, polite = SharedControl(Still(), leaders), LimitFilter(bench.robot.action_spec)
         control.reset(bench.robot.action_spec)
@@ -141,6 +145,47 @@ def test_a_person_takes_over_and_hands_back_without_a_jump():
         assert seen[-1] == Commander.POLICY
         assert states[590][0] == pytest.approx(0.5, abs=0.05)
         assert np.abs(np.diff(states, axis=0)[:, [0, 1, 2, 3, 4, 5]]).max() < 0.065
+
+
+def test_a_gripper_that_stays_squeezed_asks_once():
+    with teleoperation() as (bench, leaders):
+        control = SharedControl(Still(), leaders)
+
+        def commanders(ticks: int) -> list[Commander]:
+            observation = Observation({}, HOME, "", bench.clock.now())
+            seen = []
+            for _ in range(ticks):
+                control.next_action(observation)
+                seen.append(control.commander)
+                bench.wait(TICK)
+            return seen
+
+        control.reset(bench.robot.action_spec)
+        commanders(2)
+        hand(bench, gripper=-0.6)
+        assert commanders(100)[-1] == Commander.PERSON
+        control.release()  # the person's fingers still close the gripper round what it holds
+        assert set(commanders(20)) == {Commander.POLICY}
+        control.reset(bench.robot.action_spec)  # nor does the next episode begin with a take-over
+        assert set(commanders(20)) == {Commander.POLICY}
+        hand(bench, gripper=-0.28)
+        commanders(20)
+        hand(bench, gripper=-0.31)  # tremor
+        assert set(commanders(20)) == {Commander.POLICY}
+        hand(bench, gripper=0.2)
+        assert set(commanders(20)) == {Commander.POLICY}
+        hand(bench, gripper=-0.6)
+        assert commanders(20)[-1] != Commander.POLICY
+
+
+def test_leaders_that_are_squeezed_when_they_are_connected_do_not_ask():
+    with running(home=False, gravity=False) as bench:
+        hand(bench, gripper=-0.6)
+        bench.wait(1.0)
+        leaders = leaders_emulated(bench.emulation)
+        leaders.connect()
+        assert not leaders.wants_control()
+        leaders.disconnect()
 
 
 def test_a_leader_that_falls_silent_stops_the_person():
