@@ -11,6 +11,7 @@ from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.calibration import GripperSet
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.setpoint import Mode
 from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
 from robot_drivers.clock import Clock
@@ -26,6 +27,7 @@ class _Phase(StrEnum):
     FREE = "free"  # without torque, nobody commands
     ALIGNING = "aligning"  # on the way to the followers, with torque
     COMMANDING = "commanding"  # without torque, in the person's hands
+    RESTING = "resting"  # on the way to where they can lie, with torque
 
 
 class LeaderArms:
@@ -63,16 +65,34 @@ class LeaderArms:
         self._phase, self._opened, self._asked = _Phase.FREE, False, False
 
     def wants_control(self) -> bool:
-        """Whether a person has squeezed a leader's gripper since both were open; asked once a tick."""
+        """Whether a person has squeezed a leader's gripper since both were open after `hand_back`; asked once a tick.
+
+        Leaders that have come to rest go limp.
+
+        Raises:
+            BusError: see `errors`.
+        """
+        if self._phase == _Phase.RESTING and all(_lies(worker) for worker in self.workers):
+            self._release(_Phase.FREE)
         angles, squeezed = [worker.state.position[6] for worker in self.workers], self._grippers.squeezed_below
         self._opened = self._opened or all(angle > squeezed + OPENED for angle in angles)
         self._asked = self._asked or (self._opened and any(angle < squeezed for angle in angles))
         return self._asked
 
     def hand_back(self) -> None:
-        """The person lets the policy command again; bind it to a key or pedal. The arms stay limp in their hands."""
-        self._release(_Phase.FREE)
+        """The person lets the policy command again; bind it to a key or pedal.
+
+        Arms that are limp in their hands stay limp. Those on the way to the followers are in nobody's hands: they go to
+        rest slowly, and stay where they are stopped; the next call, or squeeze, moves them again.
+        """
         self._opened, self._asked = False, False
+        if self._phase in (_Phase.FREE, _Phase.COMMANDING):
+            self._phase = _Phase.FREE
+            return
+        self._phase = _Phase.RESTING
+        for worker in self.workers:
+            if not worker.clear_fault():
+                worker.move(np.append(worker.arm.layout.rest, worker.goal[6]))
 
     def align(self, action: FloatArray) -> bool:
         """Come one tick nearer to (14,), slowly; True when there, and then the arms are limp in the person's hands.
@@ -85,7 +105,7 @@ class LeaderArms:
             for worker in self._ready():
                 for servo in worker.arm.layout.primaries[:6]:
                     worker.arm.set_torque(servo, True)
-            self._phase = _Phase.ALIGNING
+        self._phase = _Phase.ALIGNING
         there = True
         speed = self._config.homing.speed * self._config.period
         for worker, part in zip(self._ready(), np.split(np.asarray(action, dtype=np.float64), 2), strict=True):
@@ -111,7 +131,7 @@ class LeaderArms:
         return np.clip(self._measured() + left * self._offset, self._low, self._high)
 
     def disconnect(self) -> None:
-        """Let go and close. A leader that is being aligned keeps its torque: it would fall."""
+        """Let go and close. A leader on its way keeps its torque: it would fall."""
         workers, self.workers = self.workers, ()
         for worker in workers:
             worker.hold()
@@ -127,11 +147,10 @@ class LeaderArms:
         return self.workers
 
     def _release(self, phase: _Phase) -> None:
-        if self._phase == _Phase.ALIGNING:
-            for worker in self.workers:
-                worker.hold()
-                for servo in worker.arm.layout.primaries[:6]:
-                    worker.arm.set_torque(servo, False)
+        for worker in self.workers:
+            worker.hold()
+            for servo in worker.arm.layout.primaries[:6]:
+                worker.arm.set_torque(servo, False)
         self._phase = phase
 
     def _measured(self) -> FloatArray:
@@ -145,3 +164,7 @@ class LeaderArms:
     @staticmethod
     def _grippers_of() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         return np.tile(np.arange(7) == 6, 2)
+
+
+def _lies(worker: ArmWorker) -> bool:
+    return worker.mode == Mode.HOLD and worker.arm.at_rest(worker.state)

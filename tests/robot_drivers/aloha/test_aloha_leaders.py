@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from robot_drivers.aloha.emulated import leaders_emulated
+from robot_drivers.aloha.layout import ALOHA_WX250S
 from robot_drivers.emulator.faults import FaultKind
 from robot_drivers.emulator.hands import Keyframes
 from tests.robot_drivers.aloha.bench import HOME, TICK, running
@@ -208,6 +209,80 @@ def test_leaders_that_hold_already_go_on_holding():
         assert bench.read(1, "torque_enable", "leader_left") == 0
         assert leaders.workers[0].take_events() == ()
         leaders.disconnect()
+
+
+def leader_joints(bench) -> np.ndarray:
+    """[rad] (2, 6)"""
+    return bench.backend.motion().position[14:28].reshape(2, 7)[:, :6]
+
+
+@contextmanager
+def on_the_way_up():
+    """Leaders with gravity, half way to followers that stand upright."""
+    with running(home=False) as bench:
+        leaders = leaders_emulated(bench.emulation)
+        leaders.connect()
+        upright = HOME.copy()
+        upright[[1, 2, 8, 9]] = 0.0
+        hand(bench, gripper=0.2)
+        bench.wait(0.5)
+        leaders.wants_control()
+        hand(bench, gripper=-0.6)
+        bench.wait(0.5)
+        assert leaders.wants_control()
+        for _ in range(150):
+            assert not leaders.align(upright)
+            bench.wait(TICK)
+        yield bench, leaders, upright
+        leaders.disconnect()
+
+
+def has_torque(bench, bus: str) -> bool:
+    return any(bench.read(id, "torque_enable", bus) for id in range(1, 9))
+
+
+@pytest.mark.parametrize("end", ["enter", "episode"])
+def test_leaders_handed_back_on_their_way_go_to_rest_slowly_and_go_limp_there(end):
+    with on_the_way_up() as (bench, leaders, _):
+        control = SharedControl(Still(), leaders)
+        path = [leader_joints(bench)]
+        assert path[0][0][1] > -0.5
+        if end == "episode":
+            control.reset(bench.robot.action_spec)
+        else:
+            control.release()
+        for _ in range(300):
+            control.next_action(Observation({}, HOME, "", bench.clock.now()))
+            assert control.commander == Commander.POLICY
+            bench.wait(TICK)
+            path.append(leader_joints(bench))
+            if not has_torque(bench, "leader_left"):
+                break
+        assert np.abs(np.diff(path, axis=0)).max() / TICK < 0.7
+        assert np.abs(path[-1] - ALOHA_WX250S.rest).max() < 0.15
+        assert not has_torque(bench, "leader_right")
+
+
+def test_leaders_stopped_on_their_way_to_rest_stay_there_until_they_are_asked_again():
+    with on_the_way_up() as (bench, leaders, upright):
+        bench.backend.obstruct("leader_left/shoulder", low=-0.5)  # an arm leans on it
+        leaders.hand_back()
+        for _ in range(400):
+            assert not leaders.wants_control()
+            bench.wait(TICK)
+        assert leader_joints(bench)[0][1] == pytest.approx(-0.5, abs=0.05)
+        assert has_torque(bench, "leader_left")
+        assert has_torque(bench, "leader_right")
+        bench.backend.obstruct("leader_left/shoulder")
+        before = leader_joints(bench)
+        leaders.align(upright)  # somebody squeezed: from where they are
+        bench.wait(TICK)
+        assert np.abs(leader_joints(bench) - before).max() / TICK < 0.7
+        leaders.hand_back()
+        for _ in range(400):
+            leaders.wants_control()
+            bench.wait(TICK)
+        assert not has_torque(bench, "leader_left")
 
 
 def test_leaders_must_be_connected():
