@@ -10,11 +10,11 @@ from robot_drivers.clock import Clock
 from robot_drivers.emulator.aloha import aloha_buses, aloha_joints, emulated_aloha
 from robot_drivers.emulator.hands import Keyframes
 from robot_drivers.emulator.joints import JointBackend
-from vla.types import FloatArray
+from vla.types import ActionSpec, FloatArray
 
 
 class GuidedLeaders:
-    """Implements `vla.protocols.Teleoperator`: leaders on an emulated bus of their own, and hands that carry them.
+    """Implements `vla.protocols.SpecTeleoperator`: leaders on an emulated bus of their own, and hands that carry them.
 
     Args:
         hands: (time [s], {`leader_left/waist`: position [rad]}), see `emulator.hands.Keyframes`. Time begins with the
@@ -46,6 +46,10 @@ class GuidedLeaders:
         self._emulation = emulated_aloha(backends=[self._backend], clock=clock)
         self._leaders = leaders_emulated(self._emulation, gripper=gripper, config=config)
         self._began: float | None = None
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """See `LeaderArms.prepare`."""
+        self._leaders.prepare(spec)
 
     def connect(self) -> None:
         """See `LeaderArms.connect`."""

@@ -16,7 +16,7 @@ from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
 from robot_drivers.clock import Clock
 from vla.protocols import SafetyStop
-from vla.types import FloatArray
+from vla.types import ActionSpec, FloatArray
 
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
@@ -54,6 +54,19 @@ class LeaderArms:
         self.workers: tuple[ArmWorker, ...] = ()
         self._phase, self._opened, self._asked = _Phase.FREE, False, False
         self._offset, self._since = np.zeros(14), 0.0
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Make sure that the robot is commanded with what leaders say: where 14 joints are.
+
+        Raises:
+            ValueError: it is another robot.
+        """
+        if spec.kind != "joint_position" or not np.array_equal(spec.gripper, self._grippers_of()):
+            raise ValueError(
+                "teleop: leader arms command a robot that takes 14 joint positions, 6 joints and a gripper of the left "
+                f"arm, then of the right; this one takes {len(spec.names)} entries, {spec.kind}: "
+                f"{', '.join(spec.names)}. Choose such a robot, or teleop=keyboard."
+            )
 
     def connect(self) -> None:
         """Open and check both leaders; torque stays as it is, which is off at the start.

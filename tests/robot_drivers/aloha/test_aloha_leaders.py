@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from robot_drivers.aloha.emulated import leaders_emulated
+from robot_drivers.aloha.emulated import aloha_emulated, leaders_emulated
+from robot_drivers.aloha.guided import GuidedLeaders
 from robot_drivers.aloha.layout import ALOHA_WX250S
+from robot_drivers.emulator.aloha import emulated_aloha
 from robot_drivers.emulator.faults import FaultKind
 from robot_drivers.emulator.hands import Keyframes
 from tests.robot_drivers.aloha.bench import HOME, TICK, running
-from vla.protocols import SafetyStop, Teleoperator
+from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.safety import LimitFilter
 from vla.runtime.shared_control import Commander, SharedControl
-from vla.types import Observation
+from vla.types import ActionSpec, Observation
 
 
 @contextmanager
@@ -283,6 +286,23 @@ def test_leaders_stopped_on_their_way_to_rest_stay_there_until_they_are_asked_ag
             leaders.wants_control()
             bench.wait(TICK)
         assert not has_torque(bench, "leader_left")
+
+
+@pytest.mark.parametrize("make", [lambda: leaders_emulated(emulated_aloha()), lambda: GuidedLeaders([])])
+def test_leaders_command_robots_of_two_arms_only(make):
+    leaders: SpecTeleoperator = make()
+    spec = aloha_emulated().action_spec
+    leaders.prepare(spec)
+    assert isinstance(leaders, SpecTeleoperator)
+    names = ("x [m]", "y [m]", "z [m]", "roll", "pitch", "yaw", "gripper")
+    hand = ActionSpec("eef_delta", names, -np.ones(7), np.ones(7), np.ones(7), 20.0)
+    with pytest.raises(ValueError, match=r"takes 7 entries, eef_delta: x \[m\].*Choose such a robot"):
+        leaders.prepare(hand)
+    with pytest.raises(ValueError, match="takes 14 entries, eef_delta"):
+        leaders.prepare(replace(spec, kind="eef_delta"))
+    one_arm = ActionSpec("joint_position", spec.names[:7], spec.low[:7], spec.high[:7], spec.max_step[:7], 50.0)
+    with pytest.raises(ValueError, match="takes 7 entries, joint_position"):
+        leaders.prepare(one_arm)
 
 
 def test_leaders_must_be_connected():
