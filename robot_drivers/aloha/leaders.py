@@ -30,6 +30,9 @@ class _Phase(StrEnum):
     RESTING = "resting"  # on the way to where they can lie, with torque
 
 
+_LIMP = (_Phase.FREE, _Phase.COMMANDING)
+
+
 class LeaderArms:
     """Two leaders. Their grippers never have torque, so that they can be squeezed at any time.
 
@@ -99,7 +102,7 @@ class LeaderArms:
         rest slowly, and stay where they are stopped; the next call, or squeeze, moves them again.
         """
         self._opened, self._asked = False, False
-        if self._phase in (_Phase.FREE, _Phase.COMMANDING):
+        if self._phase in _LIMP:
             self._phase = _Phase.FREE
             return
         self._phase = _Phase.RESTING
@@ -114,7 +117,7 @@ class LeaderArms:
             SafetyStop: a leader cannot move.
             BusError: see `errors`.
         """
-        if self._phase == _Phase.FREE:
+        if self._phase in _LIMP:
             for worker in self._ready():
                 for servo in worker.arm.layout.primaries[:6]:
                     worker.arm.set_torque(servo, True)
