@@ -19,6 +19,7 @@ from vla.protocols import SafetyStop
 from vla.types import ActionSpec, FloatArray
 
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
+LEAD = 0.15  # [rad] no farther ahead of a leader is its goal, or it would spring there when a hand lets it go
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
 OPENED = 0.1  # [rad] beyond the squeeze a gripper counts as open again; a trembling hand is no new squeeze
 
@@ -125,10 +126,11 @@ class LeaderArms:
         there = True
         speed = self._config.homing.speed * self._config.period
         for worker, part in zip(self._ready(), np.split(np.asarray(action, dtype=np.float64), 2), strict=True):
-            layout, goal = worker.arm.layout, worker.goal
+            layout, goal, position = worker.arm.layout, worker.goal, worker.state.position[:6]
             wanted = np.clip(part[:6], layout.low, layout.high)
-            worker.command(np.append(goal[:6] + np.clip(wanted - goal[:6], -speed, speed), goal[6]))
-            there &= bool(np.all(np.abs(worker.state.position[:6] - wanted) < ALIGNED))
+            ahead = np.clip(goal[:6] + np.clip(wanted - goal[:6], -speed, speed), position - LEAD, position + LEAD)
+            worker.command(np.append(ahead, goal[6]))
+            there &= bool(np.all(np.abs(position - wanted) < ALIGNED))
         if not there:
             return False
         self._release(_Phase.COMMANDING)

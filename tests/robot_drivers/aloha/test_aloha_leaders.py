@@ -98,6 +98,26 @@ def test_leaders_come_slowly_from_wherever_hands_have_carried_them():
             leaders.hand_back()
 
 
+def test_a_leader_that_is_held_back_does_not_spring_when_it_is_let_go():
+    with teleoperation() as (bench, leaders):
+        assert not leaders.wants_control()
+        hand(bench, waist=0.8, gripper=-0.6)
+        bench.wait(1.0)
+        assert leaders.wants_control()
+        bench.backend.obstruct("leader_left/waist", low=0.75)  # an elbow is in the way
+        path = []
+        for k in range(200):
+            if k == 60:
+                bench.backend.obstruct("leader_left/waist")
+            path.append(bench.backend.motion().position[14])
+            if leaders.align(HOME):
+                break
+            bench.wait(TICK)
+        assert path[59] == pytest.approx(0.75, abs=0.01)
+        assert abs(path[-1]) < 0.08
+        assert np.abs(np.diff(path)).max() / TICK < 2.0
+
+
 def test_18_a_leader_outside_the_followers_limits_is_clamped():
     with teleoperation() as (bench, leaders):
         take_over(bench, leaders)
