@@ -185,6 +185,14 @@ class ReleasableTeleoperator(Teleoperator, Protocol):
         """The person lets go; from now on they want no control until they ask again."""
 
 
+@runtime_checkable
+class EpisodicTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that does something else at the beginning of an episode: a person who acts by a script."""
+
+    def reset(self) -> None:
+        """A new episode begins; comes after `hand_back`."""
+
+
 class Benchmark(Protocol):
     """The list of tasks of a suite; reading it builds no environment."""
 
