@@ -99,6 +99,11 @@ class ServoModel:
         return "present_current" in self.registers
 
     @property
+    def stall_effort(self) -> float:
+        """What it says of its effort when it stalls: current [A], or 1, its load as a share of the largest torque."""
+        return self.stall_current if self.has_current else 1.0
+
+    @property
     def torque_constant(self) -> float:
         """[Nm/A]."""
         return self.stall_torque / self.stall_current
