@@ -109,15 +109,15 @@ class EpisodeRunner:
         if self._env is None or self._task_id != task_id:
             self.close()  # before building the next: two would not fit in memory; also what an error left behind
             arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
-            self._env = build(arguments, "env", task_id=task_id)
-            self._task_id = task_id
+            env: Env = build(arguments, "env", task_id=task_id)
+            self._env, self._task_id = env, task_id
             if isinstance(self._policy, SpecPolicy):
                 try:
-                    self._policy.prepare(self._env.unwrapped.action_spec)  # type: ignore[attr-defined]
+                    self._policy.prepare(env.unwrapped.action_spec)  # type: ignore[attr-defined]
                 except ValueError as error:
                     raise MisfitError(str(error)) from error
             if hasattr(self._policy, "bind"):
-                self._policy.bind(self._env.unwrapped)
+                self._policy.bind(env.unwrapped)
         return self._env
 
 

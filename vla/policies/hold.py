@@ -24,9 +24,10 @@ class HoldPolicy:
     """
 
     def __init__(self, action: Sequence[float] | None = None, chunk_size: int = 8) -> None:
-        self._given = action is not None
-        still = LIBERO_STILL if action is None else action
-        self._still: FloatArray | None = np.asarray(still, dtype=np.float64)  # (A,); None: where it is seen first
+        self._given = None if action is None else np.asarray(action, dtype=np.float64)  # (A,)
+        self._still: FloatArray | None = self._given  # (A,); None: where the robot is seen first
+        if self._given is None:
+            self._still = np.asarray(LIBERO_STILL, dtype=np.float64)
         self._first: FloatArray | None = None  # (A,)
         self._chunk_size = chunk_size
 
@@ -36,12 +37,10 @@ class HoldPolicy:
         Raises:
             ValueError: the given action is not one of this robot.
         """
-        if not self._given:
+        if self._given is None:
             self._still = np.where(spec.gripper, spec.low, 0.0) if spec.kind == "eef_delta" else None
-        elif np.shape(self._still) != (len(spec.names),):
-            raise ValueError(
-                f"policy.action: expected {len(spec.names)} numbers, {spec.names}, got {np.size(self._still)}"
-            )
+        elif self._given.shape != (len(spec.names),):
+            raise ValueError(f"policy.action: expected {len(spec.names)} numbers, {spec.names}, got {self._given.size}")
 
     def reset(self) -> None:
         """Forget where the robot was."""
