@@ -114,6 +114,17 @@ def test_the_small_model_learns_and_acts(dataset, tmp_path):
         train(dataset, tmp_path, *MINI, "train.steps=13")
 
 
+@pytest.mark.parametrize("balance", ["0", "1"])
+def test_balance_may_be_a_whole_number(dataset, tmp_path, balance):
+    train(dataset, tmp_path, *MINI, "train.steps=1", f"balance={balance}")
+
+
+@pytest.mark.parametrize("keyframes", [0, 1, 3])
+def test_keyframes_that_the_data_do_not_hold_are_refused(dataset, tmp_path, keyframes):
+    with pytest.raises((RefusedError, ValueError), match=rf"model\.keyframes: expected .*got {keyframes}"):
+        train(dataset, tmp_path, *MINI, "train.steps=1", f"model.keyframes={keyframes}")
+
+
 def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
     other = tmp_path / "other"
     with DatasetWriter(other, robot_type="aloha") as writer:

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from vla.data.frames import load_frames
+from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lerobot.reader import read_metadata
@@ -42,6 +42,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
         for root in config["datasets"]
     ]
+    _check_keyframes(network, config["datasets"], frames)
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
     samples = Samples(
         frames,
@@ -115,6 +116,15 @@ def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
     )
+
+
+def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:
+    for root, each in zip(roots, frames, strict=True):
+        if each.points.shape[2] != network.keyframes:
+            raise RefusedError(
+                f"model.keyframes: expected {each.points.shape[2]}, as many as {root} holds with each frame, got "
+                f"{network.keyframes}"
+            )
 
 
 def _model(network: MiniConfig, start: MiniCheckpoint | None) -> MiniVLA:
