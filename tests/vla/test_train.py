@@ -22,6 +22,7 @@ from vla.embodiment import LIBERO, ImageGeometry
 from vla.evaluation.config import build, compose_config, to_dict
 from vla.evaluation.errors import RefusedError
 from vla.models.openvla_oft.folder import read_folder, write_folder
+from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import CheckpointError
 from vla.training import train as entry
 from vla.types import Observation
@@ -205,6 +206,24 @@ class _Killed:
     def __call__(self, step, parts):
         if step > self.after:
             raise KeyboardInterrupt
+
+
+def test_fine_tuning_takes_the_gpu_if_there_is_one(dataset, tmp_path, oft, monkeypatch):
+    overrides = oft()
+    moves = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(OpenVLAOFT, "to", lambda model, device: moves.append(device) or model)
+    train(dataset, tmp_path, *overrides, "train.steps=1")
+    assert moves == [torch.device("cuda:0"), "cpu"]  # merged on the CPU
+
+
+def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monkeypatch):
+    overrides = oft()
+    with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
+        train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RefusedError, match=r"one process.*got 2.*without torchrun"):
+        train(dataset, tmp_path, *overrides)
 
 
 def test_without_a_start_or_with_a_wrong_one_nothing_is_trained(dataset, tmp_path, oft):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
+from vla.training.device import moved
 from vla.training.lora import trained_parameters
 from vla.training.schedule import Schedule
 
@@ -48,13 +49,14 @@ class Finetuner:
     """The model, its optimiser and where they stand; can be stopped and continued exactly.
 
     Args:
-        model: adapters in place, everything else frozen (see `add_lora`).
+        model: adapters in place, everything else frozen (see `add_lora`), on the device that is to compute.
         settings: how long and how fast.
     """
 
     def __init__(self, model: OpenVLAOFT, settings: FinetuneSettings) -> None:
         self.model, self.settings = model, settings
         self.step = 0
+        self._device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(
             trained_parameters(model), lr=settings.schedule(0), weight_decay=settings.weight_decay
         )
@@ -86,7 +88,9 @@ class Finetuner:
             batch = next(source, None)
             if batch is None:
                 raise ValueError(f"fine-tuning: the batches ended at step {self.step} of {self.settings.steps}")
-            loss = self.model.loss(*batch, film_sees_padding=self.settings.film_sees_padding) / self.settings.accumulate
+            inputs, actions = moved(batch[0], self._device), batch[1].to(self._device)
+            loss = self.model.loss(inputs, actions, film_sees_padding=self.settings.film_sees_padding)
+            loss = loss / self.settings.accumulate
             loss.backward()
             total += loss.item()
         if not torch.isfinite(torch.tensor(total)):
@@ -104,6 +108,8 @@ class Finetuner:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
+        if self._device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self._device)
         part = path.with_name(f".{path.name}.part")
         torch.save(state, part)
         part.replace(path)
@@ -121,4 +127,6 @@ class Finetuner:
         self.model.load_state_dict(state["weights"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        if self._device.type == "cuda" and "random_cuda" in state:  # it is not, if a CPU began
+            torch.cuda.set_rng_state(state["random_cuda"], self._device)
         self.step = state["step"]

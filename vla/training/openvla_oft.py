@@ -6,6 +6,7 @@ Source of the recipe: arXiv 2502.19645, section 4 and appendix; openvla-oft 213c
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import Table, check_table, empty_model, lora_merged, shapes_of
 from vla.policies.prompt import Prompt
 from vla.training.batches import Batcher, Moment
+from vla.training.device import training_device
 from vla.training.finetune import Batch, Finetuner, FinetuneSettings
 from vla.training.log import TrainingLog
 from vla.training.lora import LoraSettings, add_lora, merged
@@ -41,10 +43,19 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     """Fine-tune into `folder`; one that holds a state is continued.
 
     Raises:
-        RefusedError: no checkpoint to begin with.
+        RefusedError: no checkpoint to begin with, or a key or a way to start that this recipe has not.
         CheckpointError: the checkpoint does not fit.
         MergeError: folding the adapters in changed the actions; the state is kept.
     """
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise RefusedError(
+            f"recipe=openvla_oft trains in one process, on one GPU; got {processes} (WORLD_SIZE). Start it without "
+            "torchrun; train.accumulate=N stands for N times the batch."
+        )
+    if config["transfer"]:
+        raise RefusedError(
+            f"transfer: only recipe=mini has it, got {config['transfer']}. recipe=openvla_oft begins with init=..."
+        )
     if not config["init"]:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
@@ -62,10 +73,11 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     batch, save_every = options.pop("batch"), options.pop("save_every")
     schedule = Schedule(**{name: options.pop(name) for name in ("peak", "warmup", "decay_at")})
     settings = FinetuneSettings(**options, schedule=schedule)
-    tuner, state = Finetuner(model, settings), folder / "state.pt"
+    device = training_device()
+    tuner, state = Finetuner(model.to(device), settings), folder / "state.pt"
     if state.exists():
         tuner.load(state)
-    stream.write(f"{len(moments)} moments, step {tuner.step} of {settings.steps} -> {folder}\n")
+    stream.write(f"{len(moments)} moments, step {tuner.step} of {settings.steps}, {device} -> {folder}\n")
     log = TrainingLog(folder / "log.jsonl", tuner.step)
     first = tuner.step * settings.accumulate
     with tqdm(total=settings.steps, initial=tuner.step, unit="step") as bar, log:
@@ -79,6 +91,7 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
 
         tuner.run(moments.batches(batcher, batch, config["seed"], first), on_step)
     probe, _ = batcher(moments.draw(min(4, batch), np.random.default_rng(config["seed"])))
+    model.to("cpu")  # a second, whole network for comparing need not fit on the GPU
     table, difference = merged(model, lora, probe, config["merge_tolerance"])
     name = "+".join(Path(root).name for root in config["datasets"])
     provenance = {"init": config["init"], "steps": settings.steps, "lora": config["lora"], "merged_moved": difference}
