@@ -17,6 +17,7 @@ from torch import Tensor
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
 from vla.training.device import moved
 from vla.training.lora import trained_parameters
+from vla.training.run_folder import save_state
 from vla.training.schedule import Schedule
 
 Batch = tuple[Inputs, Tensor]  # observations, normalised actions (B, K, A)
@@ -100,7 +101,11 @@ class Finetuner:
         return total
 
     def save(self, path: Path) -> None:
-        """Write trained weights, optimiser, step and random state; the file appears at once or not at all."""
+        """Write trained weights, optimiser, step and random state; the file appears at once or not at all.
+
+        Raises:
+            EvaluationError: it cannot be written; the state before it is safe.
+        """
         trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         state: dict[str, Any] = {
             "step": self.step,
@@ -110,9 +115,7 @@ class Finetuner:
         }
         if self._device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self._device)
-        part = path.with_name(f".{path.name}.part")
-        torch.save(state, part)
-        part.replace(path)
+        save_state(path, state)
 
     def load(self, path: Path) -> None:
         """Continue where `save` was called.

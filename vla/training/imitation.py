@@ -17,6 +17,7 @@ from vla.models.mini.loss import LossWeights, losses
 from vla.models.mini.model import MiniVLA, channels_last
 from vla.training.device import moved, training_device
 from vla.training.log import TrainingLog
+from vla.training.run_folder import STATE, rank, save_state
 from vla.training.samples import Samples
 
 
@@ -71,7 +72,7 @@ class Imitation:
 
     def __init__(self, model: MiniVLA, samples: Samples, settings: ImitationSettings, folder: Path) -> None:
         self.settings, self._samples, self._folder = settings, samples, folder
-        self.rank, self.processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank, self.processes = rank(), int(os.environ.get("WORLD_SIZE", "1"))
         if self.processes > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
         self._device = training_device()
@@ -143,7 +144,11 @@ class Imitation:
                 value.copy_(current[name])
 
     def save(self) -> None:
-        """Write everything that is needed to go on; the file appears at once or not at all."""
+        """Write everything that is needed to go on; the file appears at once or not at all.
+
+        Raises:
+            EvaluationError: it cannot be written; the state before it is safe.
+        """
         if self.rank:
             return
         state = {
@@ -152,9 +157,7 @@ class Imitation:
             "average": self.average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        part = self._folder / ".state.pt"
-        torch.save(state, part)
-        part.replace(self._folder / "state.pt")
+        save_state(self._folder / STATE, state)
 
     def resume(self) -> bool:
         """Go on where `save` was called last; False if it never was.
@@ -162,7 +165,7 @@ class Imitation:
         Raises:
             ValueError: the state is of another model.
         """
-        path = self._folder / "state.pt"
+        path = self._folder / STATE
         if not path.exists():
             return False
         state = torch.load(path, map_location=self._device, weights_only=True)
