@@ -241,6 +241,8 @@ class FakeRobot:
         self.log.append("connect")
         if self._trouble == "unplugged":
             raise RuntimeError("follower_left: no such port")
+        if self._trouble == "interrupted early":
+            os.kill(os.getpid(), signal.SIGINT)
 
     def go_to(self, state: FloatArray) -> None:
         if self._trouble == "interrupted":

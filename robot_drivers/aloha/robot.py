@@ -93,13 +93,13 @@ class AlohaRobot:
             raise RuntimeError(self._refusal)
         if self.workers:
             raise RuntimeError("AlohaRobot.connect: expected a robot that is not connected; call disconnect() first")
+        self._stopped.clear()  # first: a stop that comes meanwhile counts
         open_all(self._cameras, self._clock)
         try:
             workers = start_workers(self._arms, self._clock, torque=True, write_eeprom=self._write_eeprom)
         except BaseException:
             close_all(self._cameras)
             raise
-        self._stopped.clear()
         self._last = None
         self.workers = workers
 
@@ -250,10 +250,11 @@ class AlohaRobot:
         self._last = None
 
     def _move(self, workers: Sequence[ArmWorker], ends: Sequence[FloatArray]) -> None:
+        self._stopped.clear()  # first: a stop that comes while faults are cleared counts
         reasons = [reason for worker in workers if (reason := worker.clear_fault())]
         if reasons:
+            self._stopped.set()
             raise SafetyStop("; ".join(reasons))
-        self._stopped.clear()
         self._gate.reset()
         self._last = None
         seconds = max(worker.move_time(end) for worker, end in zip(workers, ends, strict=True))

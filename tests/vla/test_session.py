@@ -266,3 +266,15 @@ def test_the_polite_layer_keeps_the_largest_step():
     assert not clipped
     limits.reset()
     np.testing.assert_allclose(limits(np.array([0.6, 0.0, 0.0]), here)[0], [0.56, 0.0, 0.0])
+
+
+def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
+    inbox = Inbox("move")
+    inbox.stop("/stop was typed")
+    inbox.clear()
+    assert inbox.stop_reason == ""
+    inbox.stop("/stop was typed")
+    inbox.stop("Ctrl-C", for_good=True)
+    assert inbox.stop_reason == "/stop was typed"
+    inbox.clear()
+    assert inbox.stop_reason == "Ctrl-C"

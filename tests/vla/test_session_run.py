@@ -186,6 +186,14 @@ def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
     assert (row["outcome"], row["steps"], row["recording"]) == ("STOPPED", 0, None)
 
 
+def test_ctrl_c_while_it_connects_is_not_forgotten_and_nothing_moves(tmp_path, robots):
+    with pytest.raises(InterruptedRunError, match="Ctrl-C"):
+        run(tmp_path, *ROBOT, "robot.trouble='interrupted early'", "home=[0.1,0,0.5]")
+    assert robots[0].log == ["connect", "stop", "stop", "disconnect"]
+    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert (row["outcome"], row["steps"], row["detail"]) == ("STOPPED", 0, "Ctrl-C")
+
+
 def test_a_robot_that_cannot_be_connected_is_said(tmp_path, robots):
     with pytest.raises(EvaluationError, match="RuntimeError: follower_left: no such port"):
         run(tmp_path, *ROBOT, "robot.trouble=unplugged")

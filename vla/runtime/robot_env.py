@@ -59,12 +59,17 @@ class RobotEnv(Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Connect, go home, read."""
+        """Connect, go home, read.
+
+        Raises:
+            SafetyStop: somebody said stop meanwhile, or the robot cannot go there; it holds.
+        """
         super().reset(seed=seed)
+        self._inbox.clear()  # before anything that takes long: what is said from now on counts
         if not self._connected:
             self._robot.connect()
             self._connected = True
-        self._inbox.clear()
+        self._stop_if_told()
         if self.home is not None:
             self._robot.go_to(self.home)
         elif self._held:
@@ -80,9 +85,7 @@ class RobotEnv(Env):
         Raises:
             SafetyStop: somebody said stop, or the robot's gate refused; the robot holds.
         """
-        if reason := self._inbox.stop_reason:
-            self.hold()
-            raise SafetyStop(reason)
+        self._stop_if_told()
         sent = self._last = self._robot.send_action(action)
         if self.pacer is None:
             raise RuntimeError("RobotEnv.step: expected reset() before the first step")
@@ -97,8 +100,8 @@ class RobotEnv(Env):
 
     def hold(self) -> None:
         """The robot holds still at once; for the end of an episode, before anybody writes files."""
+        self._held = True
         if self._connected:
-            self._held = True
             self._robot.stop()
 
     def close(self) -> None:
@@ -106,6 +109,11 @@ class RobotEnv(Env):
         if self._connected:
             self._connected = False
             self._robot.disconnect()
+
+    def _stop_if_told(self) -> None:
+        if reason := self._inbox.stop_reason:
+            self.hold()
+            raise SafetyStop(reason)
 
     def _standing(self) -> FloatArray:
         """(A,) where the robot was last told to be, or where it is."""

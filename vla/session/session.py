@@ -83,7 +83,7 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
         ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
         try:
             for number in range(config["episodes"]):
-                session.run(number, ending)
+                session.run(number)
                 if ending.reason:
                     raise InterruptedRunError(f"{ending.reason}: the session ended; what was recorded is kept.")
         finally:
@@ -150,14 +150,14 @@ class _Session:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def run(self, number: int, ending: Ending) -> None:
+    def run(self, number: int) -> None:
         """One episode, whatever becomes of it."""
         config, stage = self._config, self._stage
         trial = config["first_trial"] + number
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
         film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
-        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), ending, tally, self._control, *self._listeners]
+        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally, self._control, *self._listeners]
         subscribers += [film] if film else []
         if self._recorder:
             self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}
