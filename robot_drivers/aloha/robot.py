@@ -162,6 +162,12 @@ class AlohaRobot:
             events=events,
         )
 
+    def get_goal(self) -> FloatArray:
+        """(14,) the last action; where the arms were told to be when the last motion was not an action."""
+        workers = self._connected()
+        last = self._following(workers)
+        return self._standing(workers) if last is None else last.copy()
+
     def send_action(self, action: FloatArray, decided_at: float | None = None) -> FloatArray:
         """Command (14,); the arms take it in their next tick.
 
@@ -181,7 +187,10 @@ class AlohaRobot:
             self._require_ready(workers)
             action = np.array(action, dtype=np.float64)
             self._gate.check_form(action, 0.0 if decided_at is None else now - decided_at)
-            last, present = self._last_command(workers), self._present(workers)
+            last, present = self._following(workers), self._present(workers)
+            if last is None:
+                self._gate.reset()
+                last = self._standing(workers)
             action = self._slowed(workers, action, last)
             self._gate.check(action, last, present)
             for worker, part in zip(workers, np.split(action, 2), strict=True):
@@ -270,11 +279,13 @@ class AlohaRobot:
                 self._hold(workers)
                 raise SafetyStop(f"slow move: {reason}. The robot holds")
 
-    def _last_command(self, workers: Sequence[ArmWorker]) -> FloatArray:
-        """(14,) the action before; where the arms were told to be when the last motion was not an action."""
-        if self._last is not None and all(worker.mode == Mode.FOLLOW for worker in workers):
-            return self._last
-        self._gate.reset()
+    def _following(self, workers: Sequence[ArmWorker]) -> FloatArray | None:
+        """(14,) the last action; None when the last motion was not an action."""
+        last = self._last
+        return last if all(worker.mode == Mode.FOLLOW for worker in workers) else None
+
+    def _standing(self, workers: Sequence[ArmWorker]) -> FloatArray:
+        """(14,) where the arms were last told to be, by whatever motion."""
         return np.concatenate([self._to_action(worker.goal) for worker in workers])
 
     def _present(self, workers: Sequence[ArmWorker]) -> FloatArray:

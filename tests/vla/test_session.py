@@ -57,6 +57,9 @@ class FakeRobot:
         self.log.append("go_to")
         self.state = np.array(state)
 
+    def get_goal(self):
+        return self.state.copy()
+
     def get_reading(self):
         return Reading({}, {}, self.state.copy(), self.clock.now(), {"effort": np.zeros(3)})
 
@@ -268,6 +271,15 @@ def test_the_polite_layer_keeps_the_largest_step():
     np.testing.assert_allclose(limits(np.array([0.6, 0.0, 0.0]), here)[0], [0.56, 0.0, 0.0])
 
 
+def test_the_polite_layer_goes_on_from_what_was_really_sent():
+    limits = LimitFilter(SPEC)
+    sagging = Observation({}, np.array([0.45, 0.0, 0.3]), "go", 0.0)
+    limits.reset(np.array([0.5, 0.0, 0.2]))
+    np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.44, 0.0, 0.2])
+    limits.was_sent(np.array([0.49, 0.0, 0.2]))  # the robot was slower
+    np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.43, 0.0, 0.2])
+
+
 def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
     inbox = Inbox("move")
     inbox.stop("/stop was typed")
@@ -278,3 +290,38 @@ def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
     assert inbox.stop_reason == "/stop was typed"
     inbox.clear()
     assert inbox.stop_reason == "Ctrl-C"
+
+
+class Sagging(FakeRobot):
+    """Its elbow hangs 0.02 rad below where it was told to be, its gripper's state is on another scale."""
+
+    told = np.zeros(3)
+
+    def go_to(self, state):
+        super().go_to(state)
+        self._sag(state)
+
+    def get_goal(self):
+        return self.told.copy()
+
+    def send_action(self, action):
+        self._sag(super().send_action(action))
+        return self.told.copy()
+
+    def stop(self):
+        super().stop()
+        self.told = np.append(self.state[:2], self.told[2])
+
+    def _sag(self, told):
+        self.told, self.state = np.array(told), told - np.array([0.0, 0.02, -0.05])
+
+
+def test_holding_repeats_what_the_robot_was_told_episode_after_episode():
+    robot = Sagging(FakeClock())
+    env, told = RobotEnv(robot, Inbox("hold"), clock=robot.clock), np.array([0.1, 0.3, 0.5])
+    for number in range(3):
+        env.home = told if number == 0 else None
+        control = SharedControl(None, FakeLeaders(set()))
+        run_episode(env, control, LimitFilter(SPEC), [control], trial=0, max_steps=3)
+        env.hold()
+    np.testing.assert_allclose(robot.sent, np.tile(told, (9, 1)))

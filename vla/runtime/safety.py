@@ -11,17 +11,21 @@ from vla.types import ActionSpec, FloatArray, Observation
 class LimitFilter:
     """Clips an action into the range of its spec, and a position to a step from the one before.
 
-    The first position is compared with the state, if that lists the same joints. The driver's own gate does not trust
-    this layer.
+    The first position is compared with what the robot was told last; if nobody knows that, with the state, if that
+    lists the same joints. The driver's own gate does not trust this layer.
     """
 
     def __init__(self, spec: ActionSpec) -> None:
         self._spec = spec
         self._last: FloatArray | None = None
 
-    def reset(self) -> None:
-        """Forget the last action."""
-        self._last = None
+    def reset(self, last: FloatArray | None = None) -> None:
+        """Forget the last action: the robot stands where it was told to be, at (A,) `last`, if that is known."""
+        self._last = last
+
+    def was_sent(self, action: FloatArray) -> None:
+        """Go on from (A,), which a robot's own limits may have made of the action."""
+        self._last = action
 
     def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
         """(A,) -> (A,) in range, and whether it was changed.
@@ -43,9 +47,10 @@ class LimitFilter:
 
     def _near(self, action: FloatArray, observation: Observation) -> FloatArray:
         """(A,) at most `max_step` from the last position."""
-        last = self._last
-        if last is None:
+        if self._last is None:
             if observation.state.shape != action.shape:
                 return action
-            last = np.clip(observation.state, self._spec.low, self._spec.high)
-        return np.clip(action, last - self._spec.max_step, last + self._spec.max_step)
+            self._last = np.clip(observation.state, self._spec.low, self._spec.high)
+        last = self._last
+        near = np.clip(action, last - self._spec.max_step, last + self._spec.max_step)
+        return np.clip(near, self._spec.low, self._spec.high)  # the robot may have begun outside

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from robot_drivers.aloha.health import Pace, Verdict
 from tests.robot_drivers.aloha.bench import HOME, Bench
 from vla.runtime.inbox import Inbox
 from vla.runtime.loop import run_episode
@@ -16,9 +17,40 @@ from vla.runtime.safety import LimitFilter
 from vla.runtime.shared_control import SharedControl
 from vla.session.ending import Ending
 from vla.teleop.absent import Absent
-from vla.types import Outcome
+from vla.types import Commander, Outcome
 
 WAIST = 0
+
+
+class Path:
+    """Gives path(k) for k = 1, 2, ...; an `Inference`."""
+
+    commander, policy_calls, policy_s = Commander.PERSON, 0, 0.0
+
+    def __init__(self, path):
+        self.path, self.ticks = path, 0
+
+    def reset(self, spec, last=None):
+        self.ticks = 0
+
+    def next_action(self, observation):
+        self.ticks += 1
+        return self.path(self.ticks)
+
+
+class Sent:
+    """What was sent, and something to do after a step."""
+
+    def __init__(self, act=lambda index: None):
+        self.actions, self.act = [], act
+
+    def on_episode_start(self, observation): ...
+
+    def on_step(self, step):
+        self.actions.append(step.sent)
+        self.act(step.index)
+
+    def on_episode_end(self, episode, observation): ...
 
 
 @pytest.fixture
@@ -30,6 +62,13 @@ def bench(request):
         yield bench
         if bench.robot.workers:
             bench.robot.disconnect()
+
+
+with_gravity = pytest.mark.parametrize("bench", [True], indirect=True)
+
+
+def env_of(bench, home=None) -> RobotEnv:
+    return RobotEnv(bench.robot, Inbox("wave"), home, clock=bench.clock)
 
 
 def play(bench, env, inference, *subscribers, ticks):
@@ -59,3 +98,41 @@ def test_ctrl_c_while_the_arms_are_armed_moves_nothing(bench, monkeypatch):
         assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 0, "Ctrl-C")
         assert play(bench, env, SharedControl(None, Absent()), ticks=5).outcome == Outcome.STOPPED  # no other begins
     np.testing.assert_allclose(bench.backend.motion().position, begin, atol=0.01)
+
+
+@with_gravity
+def test_a_robot_that_holds_does_not_sink_and_its_gripper_does_not_open(bench):
+    env, sent = env_of(bench), Sent()
+    for number in range(3):
+        env.home = HOME if number == 0 else None
+        control = SharedControl(None, Absent())
+        play(bench, env, control, sent, control, ticks=10)
+        env.hold()
+    np.testing.assert_allclose(sent.actions, np.tile(HOME, (30, 1)), atol=1e-9)
+
+
+@with_gravity
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_first_action_far_away_is_clipped_from_where_the_robot_was_told_to_be(bench, sign):
+    """Its arms sag, so that a step from where they are is longer than one from there."""
+    end = moved(sign * 0.2, 1, 2, 4)
+    episode = play(bench, env_of(bench, HOME), Path(lambda k: end), sent := Sent(), ticks=8)
+    assert (episode.outcome, episode.steps) == (Outcome.FAILURE, 8)
+    np.testing.assert_allclose(sent.actions[-1], end, atol=1e-9)
+
+
+def test_an_arm_that_was_slowed_down_catches_up(bench, monkeypatch):
+    env, slow = env_of(bench), [False]
+    env.reset()
+    health = bench.robot.workers[0]._health
+    judge = health.judge
+    monkeypatch.setattr(health, "judge", lambda *seen: Verdict(Pace.SLOW) if slow[0] else judge(*seen))
+
+    def warm(index):
+        slow[0] = 5 < index < 20
+
+    episode = play(bench, env, Path(lambda k: moved(0.02 * min(k, 30), WAIST)), sent := Sent(warm), ticks=40)
+    assert (episode.outcome, episode.steps) == (Outcome.FAILURE, 40)
+    waist = np.array(sent.actions)[:, WAIST]
+    assert np.diff(waist[7:20]).max() < 0.013  # a quarter of the speed
+    assert waist[-1] == pytest.approx(HOME[WAIST] + 0.6)

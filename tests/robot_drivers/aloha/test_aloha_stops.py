@@ -99,6 +99,19 @@ def test_a_stop_that_comes_while_it_connects_is_obeyed():
         bench.robot.disconnect()
 
 
+def test_the_goal_is_what_the_robot_was_told_and_after_a_stop_where_it_holds():
+    with running() as bench:  # its arms sag
+        np.testing.assert_allclose(bench.robot.get_goal(), HOME)
+        action = bench.robot.send_action(wave(bench)(1))
+        np.testing.assert_array_equal(bench.robot.get_goal(), action)
+        bench.wait(TICK)
+        bench.robot.stop()
+        state, goal = bench.robot.get_reading().state, bench.robot.get_goal()
+        np.testing.assert_allclose(goal[:6], state[:6], atol=0.005)
+        assert abs(goal[1] - HOME[1]) > 0.01
+        assert goal[6] == pytest.approx(HOME[6])
+
+
 def test_a_stop_ends_a_slow_move():
     with running(gravity=False) as bench:
         away = HOME + 0.8 * np.eye(14)[0]
