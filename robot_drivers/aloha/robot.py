@@ -69,11 +69,14 @@ class AlohaRobot:
         margin = config.limits.margin
         low = [np.append(arm.layout.low + margin, 0.0) for arm in arms]
         high = [np.append(arm.layout.high - margin, 1.0) for arm in arms]
-        step = np.tile(np.append(np.full(6, config.limits.speed / config.hz), np.inf), 2)
+        step, change = (
+            np.tile(np.append(np.full(6, largest), np.inf), 2)
+            for largest in (config.limits.speed / config.hz, config.limits.acceleration / config.hz**2)
+        )
         entries = (*(f"{joint} [rad]" for joint in JOINTS), "gripper [0 closed, 1 open]")
         names = tuple(f"{side}_{entry}" for side in SIDES for entry in entries)
         self.action_spec = ActionSpec(
-            "joint_position", names, np.concatenate(low), np.concatenate(high), step, config.hz
+            "joint_position", names, np.concatenate(low), np.concatenate(high), step, config.hz, change
         )
         self.state_names = names
         self.cameras = tuple(self._cameras)

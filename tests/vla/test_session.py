@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -278,6 +280,24 @@ def test_the_polite_layer_goes_on_from_what_was_really_sent():
     np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.44, 0.0, 0.2])
     limits.was_sent(np.array([0.49, 0.0, 0.2]))  # the robot was slower
     np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.43, 0.0, 0.2])
+
+
+@pytest.mark.parametrize("change", [0.08, 0.01])
+def test_the_polite_layer_turns_back_no_faster_than_allowed(change):
+    spec = dataclasses.replace(SPEC, max_step_change=np.array([change, change, np.inf]))
+    limits, moves = LimitFilter(spec), np.random.default_rng(0)
+    last, step = np.zeros(3), np.zeros(3)
+    limits.reset(last)
+    for _ in range(300):
+        allowed, _ = limits(moves.uniform(-1.5, 1.5, 3), Observation({}, np.zeros(3), "go", 0.0))
+        assert (np.abs(allowed - last - step) <= spec.max_step_change + 1e-12).all()
+        assert (np.abs(allowed - last) <= spec.max_step + 1e-12).all()
+        assert (allowed == np.clip(allowed, spec.low, spec.high)).all()
+        sent = last + moves.uniform(0, 1) * (allowed - last)  # a robot that is slowed down
+        limits.was_sent(sent)
+        last, step = sent, sent - last
+    with pytest.raises(ValueError, match=r"ActionSpec\.max_step_change: expected shape \(3,\), got \(2,\)"):
+        dataclasses.replace(SPEC, max_step_change=np.ones(2))
 
 
 def test_a_stop_for_good_outlives_the_episode_and_another_does_not():

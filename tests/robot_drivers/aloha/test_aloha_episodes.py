@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_drivers.aloha.health import Pace, Verdict
-from tests.robot_drivers.aloha.bench import HOME, Bench
+from tests.robot_drivers.aloha.bench import HOME, TICK, Bench
 from vla.runtime.inbox import Inbox
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
@@ -19,7 +19,7 @@ from vla.session.ending import Ending
 from vla.teleop.absent import Absent
 from vla.types import Commander, Outcome
 
-WAIST = 0
+WAIST, WRIST = 0, 5
 
 
 class Path:
@@ -136,3 +136,10 @@ def test_an_arm_that_was_slowed_down_catches_up(bench, monkeypatch):
     waist = np.array(sent.actions)[:, WAIST]
     assert np.diff(waist[7:20]).max() < 0.013  # a quarter of the speed
     assert waist[-1] == pytest.approx(HOME[WAIST] + 0.6)
+
+
+def test_a_hand_that_shakes_does_not_end_the_take(bench):
+    shake = Path(lambda k: moved(0.4 * np.sin(2 * np.pi * 1.5 * k * TICK), WRIST))
+    episode = play(bench, env_of(bench), shake, sent := Sent(), ticks=75)
+    assert (episode.outcome, episode.steps) == (Outcome.FAILURE, 75)
+    assert np.ptp(np.array(sent.actions)[:, WRIST]) > 0.5
