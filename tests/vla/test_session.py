@@ -345,3 +345,13 @@ def test_holding_repeats_what_the_robot_was_told_episode_after_episode():
         run_episode(env, control, LimitFilter(SPEC), [control], trial=0, max_steps=3)
         env.hold()
     np.testing.assert_allclose(robot.sent, np.tile(told, (9, 1)))
+
+
+def test_after_a_stop_the_next_episode_begins_where_the_robot_came_to():
+    robot = Sagging(FakeClock(), refuse_at=4)
+    env = RobotEnv(robot, Inbox("move"), (0.1, 0.0, 0.5), clock=robot.clock)
+    assert run_episode(env, OpenLoop(Going()), LimitFilter(SPEC), trial=0, max_steps=9).outcome == Outcome.STOPPED
+    env.hold()
+    env.home, held = None, np.append(robot.state[:2], robot.told[2])
+    env.reset()
+    np.testing.assert_allclose(robot.told, held)

@@ -46,7 +46,7 @@ class RobotEnv(Env):
         self._clock = clock or SystemClock()
         self.pacer: Pacer | None = None
         self._held = False
-        self._last: FloatArray | None = None  # what it was told last
+        self._last: FloatArray | None = None  # what it was told last; None after a stop, where the driver's goal counts
         self.task = TaskSpec(0, "session", inbox.instruction, max_steps, 1)
         self.timing = {"sim": 0.0, "render": 0.0}
         self.observation_space = gymnasium.spaces.Dict()
@@ -71,10 +71,10 @@ class RobotEnv(Env):
             self._robot.connect()
             self._connected = True
         self._stop_if_told()
-        if self.home is not None:
-            self._robot.go_to(self.home)
-        elif self._held:
-            self._robot.go_to(self._standing())  # lifts the stop
+        begin = self._standing() if self.home is None else self.home
+        self._last = None
+        if self.home is not None or self._held:
+            self._robot.go_to(begin)  # lifts the stop
         self._held = False
         self._last = self._robot.get_goal()
         self.pacer = Pacer(self._robot.action_spec.hz, self._clock)
@@ -89,10 +89,14 @@ class RobotEnv(Env):
         """
         if self.pacer is None:
             raise RuntimeError("RobotEnv.step: expected reset() before the first step")
-        self._stop_if_told()
-        self._last = self._robot.send_action(action)
-        self.pacer.wait()
-        self._reading = self._robot.get_reading()
+        try:
+            self._stop_if_told()
+            self._last = self._robot.send_action(action)
+            self.pacer.wait()
+            self._reading = self._robot.get_reading()
+        except SafetyStop:
+            self._last = None
+            raise
         done = self._inbox.succeeded
         return self._observation(), float(done), done, False, self._info()
 
@@ -118,7 +122,9 @@ class RobotEnv(Env):
             raise SafetyStop(reason)
 
     def _standing(self) -> FloatArray:
-        """(A,) where the robot was last told to be."""
+        """(A,) where the robot was last told to be. After a stop where the driver holds it, which is where it came to:
+        what it was told may lie beyond what stopped it.
+        """
         spec = self._robot.action_spec
         return np.clip(self._robot.get_goal() if self._last is None else self._last, spec.low, spec.high)
 

@@ -100,6 +100,22 @@ def test_ctrl_c_while_the_arms_are_armed_moves_nothing(bench, monkeypatch):
     np.testing.assert_allclose(bench.backend.motion().position, begin, atol=0.01)
 
 
+def test_after_a_collision_the_next_episode_does_not_push_on(bench):
+    env = env_of(bench)
+    bench.backend.obstruct("follower_left/waist", high=0.05)
+    push = Path(lambda k: moved(0.03 * k, WAIST))
+    episode = play(bench, env, push, ticks=60)
+    assert episode.outcome == Outcome.STOPPED
+    assert "left_waist [rad]: robot does not follow" in episode.info["detail"]
+    env.hold()
+    bench.wait(0.5)
+    bench.backend.obstruct("follower_left/waist")  # it is taken away
+    _, info = env.reset()
+    assert info["sent"][WAIST] == pytest.approx(0.05, abs=0.01)
+    assert env.flat_state()[WAIST] == pytest.approx(0.05, abs=0.01)
+    assert info["sent"][6] == pytest.approx(HOME[6])  # what it holds does not fall
+
+
 @with_gravity
 def test_a_robot_that_holds_does_not_sink_and_its_gripper_does_not_open(bench):
     env, sent = env_of(bench), Sent()
