@@ -285,12 +285,15 @@ class FakeRobot:
     def __init__(self, refuse_at: int | None = None, sag: float = 0.0, trouble: str = "") -> None:
         self._trouble = trouble
         self.state, self.log, self.sent, self.stopped = np.zeros(3), [""] * 0, [np.zeros(3)] * 0, False
+        self.goal = self.state
         self._refuse_at, self._sag, self._time = refuse_at, sag, 50.0
 
     def connect(self) -> None:
         self.log.append("connect")
         if self._trouble == "unplugged":
             raise RuntimeError("follower_left: no such port")
+        if self._trouble == "interrupted early":
+            os.kill(os.getpid(), signal.SIGINT)
 
     def go_to(self, state: FloatArray) -> None:
         if self._trouble == "interrupted":
@@ -298,6 +301,10 @@ class FakeRobot:
             raise SafetyStop("go_to: stopped on the way")
         self.log.append(f"go_to {np.round(state, 3).tolist()}")
         self.state, self.stopped = np.array(state, dtype=np.float64), False
+        self.goal = self.state
+
+    def get_goal(self) -> FloatArray:
+        return self.goal.copy()
 
     def get_reading(self) -> Reading:
         self._time += 0.02
@@ -314,11 +321,12 @@ class FakeRobot:
             raise SafetyStop("waist: too fast")
         self.state = np.round(action, 3) - np.array([0.0, self._sag, 0.0])
         self.sent.append(np.round(action, 3))
+        self.goal = self.sent[-1]
         return self.sent[-1].copy()
 
     def stop(self) -> None:
         self.log.append("stop")
-        self.stopped = True
+        self.stopped, self.goal = True, self.state
 
     def disconnect(self) -> None:
         self.log.append("disconnect")
