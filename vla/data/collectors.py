@@ -16,7 +16,7 @@ from vla.data.recorder import Recorder
 from vla.evaluation.config import build
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.plan import EVALUATOR_KEYS
-from vla.protocols import Inference, SceneRefused, Subscriber
+from vla.protocols import Inference, SceneRefused, SpecPolicy, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import Episode, Outcome
@@ -39,6 +39,8 @@ class Collector:
             nodes["suite"] = visit.suite
         env = build(nodes, "env", task_id=visit.task_id)
         try:
+            if isinstance(self.policy, SpecPolicy):
+                self.policy.prepare(env.unwrapped.action_spec)
             if hasattr(self.policy, "bind"):
                 self.policy.bind(env.unwrapped)
             yield from self.attempts(env, visit)
@@ -47,6 +49,8 @@ class Collector:
                 yield refused((visit.suite, visit.task_id, seed), error)
         finally:
             env.close()
+            if hasattr(self.policy, "unbind"):
+                self.policy.unbind()
             del env
             gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
 
