@@ -90,16 +90,22 @@ def test_the_end_of_waiting_names_what_is_left():
     assert parse(HEADER + b"\x01\xff") == [Damage(Fault.TRUNCATED, HEADER + b"\x01"), Damage(Fault.NOISE, b"\xff")]
 
 
-def test_the_packet_behind_a_fast_reply_without_end_comes_at_the_end_of_waiting():
+def test_packets_behind_a_fast_reply_without_end_come_at_the_end_of_waiting():
     parser = Parser()
-    first = packet.fast_status([(1, 0, bytes(20))])[:15]
-    assert parser.feed(first + SECOND) == []
-    assert parser.flush() == [Damage(Fault.TRUNCATED, first), Frame(SECOND)]
+    first = packet.fast_status([(1, 0, bytes(60))])[:15]
+    assert parser.feed(first + SECOND + SECOND) == []
+    assert parser.flush() == [Damage(Fault.TRUNCATED, first), Frame(SECOND), Frame(SECOND)]
 
 
 def test_a_packet_cut_short_costs_none_of_those_that_its_length_reaches():
     first = packet.status(1, 0, bytes(60))[:12]
     assert Parser().feed(first + SECOND + SECOND) == [Damage(Fault.TRUNCATED, first), Frame(SECOND), Frame(SECOND)]
+
+
+@pytest.mark.parametrize(("kept", "fault"), [(9, Fault.TRUNCATED), (10, Fault.CHECKSUM)])
+def test_a_header_at_the_end_of_a_body_is_a_cut_but_not_one_that_reaches_into_the_checksum(kept, fault):
+    first = packet.status(1, 0, b"abcd")[:kept]
+    assert Parser().feed(first + SECOND) == [Damage(fault, first), Frame(SECOND)]
 
 
 def test_endless_noise_keeps_what_may_begin_a_header():
