@@ -121,6 +121,23 @@ def test_endless_noise_does_not_pile_up():
     assert 8000 < sum(len(item.wire) for item in found) <= 10_000
 
 
+def test_a_fast_reply_gives_every_servo_up_to_the_first_that_is_damaged():
+    sent = [(1, 0, b"abc"), (2, 0x80, b"def"), (3, 0, b"ghi")]
+    answers = [Status(*reply) for reply in sent]
+    wire = packet.fast_status(sent)
+    assert fast_statuses(wire, 3) == answers
+    for place in (15, 17, 21):  # error byte, data and checksum of the second
+        damaged = bytearray(wire)
+        damaged[place] ^= 1
+        assert fast_statuses(bytes(damaged), 3) == answers[:1]
+
+
+def test_a_request_to_all_is_no_fast_reply():
+    wire = packet.sync_write(116, [(1, bytes(4)), (2, bytes(4))])
+    assert not Frame(wire).is_fast
+    assert Parser().feed(wire[:12] + SECOND) == [Damage(Fault.TRUNCATED, wire[:12]), Frame(SECOND)]
+
+
 def test_a_status_without_an_error_byte_is_none():
     [frame] = parse(packet.frame(5, bytes((packet.Instruction.STATUS,))))
     assert isinstance(frame, Frame)
