@@ -41,19 +41,20 @@ class Setpoint:
         self._host = HostWatchdog(config.watch)
         self._guard = MoveGuard(layout, config.homing)
         self._steps = np.append(np.full(6, config.limits.speed), config.gripper_speed) * config.period
-        self._target = np.zeros(7)
+        self._target = self.goal
         self._move: MinimumJerk | None = None
-        self._resting = False
 
     def follow(self, target: FloatArray, now: float) -> None:
         """A command came at `now` [s]: go to [rad] (7,)."""
         self._host.feed(now)
-        self.mode, self._target, self._resting = Mode.FOLLOW, target.copy(), False
+        self.mode, self._target = Mode.FOLLOW, target.copy()
 
     def move(self, end: FloatArray, seconds: float, now: float) -> None:
         """Begin a slow move to [rad] (7,) that takes `seconds`, or longer if it must; commands are not awaited."""
         self._host.release()
-        self._begin(end, seconds, now)
+        self._guard.reset()
+        self._move = MinimumJerk(self.goal.copy(), end.copy(), now, max(self.move_time(end), seconds))
+        self.mode = Mode.MOVE
 
     def hold(self, state: ArmState | None) -> None:
         """Stay where the arm is; one that holds already keeps its goal, and the gripper keeps its own in any case."""
@@ -78,9 +79,8 @@ class Setpoint:
             may_rest: False for an arm at fault, which stays where it is.
         """
         silence = self._host.silence(now)
-        if silence == Silence.REST and not self._resting and may_rest:
-            self._begin(np.append(self._layout.rest, self.goal[6]), 0.0, now)
-            self._resting = True
+        if silence == Silence.REST and may_rest:
+            self.move(np.append(self._layout.rest, self.goal[6]), 0.0, now)
             return "nobody commands; going to rest slowly"
         if silence == Silence.HOLD and self.mode == Mode.FOLLOW:
             self.mode = Mode.HOLD
@@ -107,8 +107,3 @@ class Setpoint:
             if self._move.is_over(now):
                 self.mode = Mode.HOLD
         return ""
-
-    def _begin(self, end: FloatArray, seconds: float, now: float) -> None:
-        self._move = MinimumJerk(self.goal.copy(), end.copy(), now, max(self.move_time(end), seconds))
-        self._guard.reset()
-        self.mode, self._resting = Mode.MOVE, False

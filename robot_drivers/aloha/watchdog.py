@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, auto
 
 from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.config import Watch
@@ -19,12 +19,12 @@ from robot_drivers.dynamixel.errors import BusError, Unplugged
 ROUND = 1.8  # [s] in which every servo's RAM is read back
 
 
-class Silence(IntEnum):
+class Silence(Enum):
     """What the age of the newest command asks for."""
 
-    NONE = 0
-    HOLD = 1
-    REST = 2
+    NONE = auto()
+    HOLD = auto()
+    REST = auto()
 
 
 class HostWatchdog:

@@ -95,20 +95,20 @@ class Parser:
     def flush(self) -> list[Frame | Damage]:
         """End of waiting: what is incomplete will stay so. Packets behind a false header still come out."""
         found: list[Frame | Damage] = []
-        while self._buffer:
-            if not self._buffer.startswith(HEADER):
-                found.append(self._drop(Fault.NOISE, len(self._buffer)))
-                break
+        while self._buffer.startswith(HEADER):
             found.append(self._drop(Fault.TRUNCATED, self._next_header(len(self._buffer))))
             found += self.feed(b"")
+        if self._buffer:
+            found.append(self._drop(Fault.NOISE, len(self._buffer)))
         return found
 
     def _next(self) -> Frame | Damage | None:
         buffer = self._buffer
         start = buffer.find(HEADER)
-        if start != 0:
-            # Noise is kept until a header ends it, so that it is reported in one piece.
-            return self._drop(Fault.NOISE, start) if start > 0 else self._bounded_noise()
+        if start < 0:
+            return self._bounded_noise()  # kept until a header ends it, so that it is reported in one piece
+        if start > 0:
+            return self._drop(Fault.NOISE, start)
         if len(buffer) < OVERHEAD:
             return None
         length = int.from_bytes(buffer[5:7], "little")

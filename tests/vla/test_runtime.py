@@ -1,5 +1,7 @@
 """The loop and what runs in it: order of a step, outcomes, chunks, limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,52 @@ def test_limits_clip_and_flag():
 def test_what_cannot_be_an_action_stops(action, message):
     with pytest.raises(SafetyStop, match=message):
         LimitFilter(SPEC)(action, seen())
+
+
+JOINTS = ActionSpec("joint_position", ("x", "y"), np.full(2, -1.0), np.full(2, 1.0), np.array([0.1, 0.3]), 50.0)
+
+
+def at(*state):
+    return Observation({}, np.array(state), "go", 0.0)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_position_is_at_most_a_step_from_the_one_before(sign):
+    safety = LimitFilter(JOINTS)
+    for k in (1, 2):
+        allowed, clipped = safety(np.full(2, 0.9 * sign), at(0.0, 0.0))
+        np.testing.assert_allclose(allowed, k * sign * JOINTS.max_step)
+        assert clipped
+    allowed, clipped = safety(allowed - 0.05 * sign, at(0.0, 0.0))
+    assert not clipped
+
+
+def test_the_first_position_is_compared_with_the_state_in_range():
+    allowed, clipped = LimitFilter(JOINTS)(np.array([0.5, 0.5]), at(0.45, 0.0))
+    np.testing.assert_allclose(allowed, [0.5, 0.3])
+    assert clipped
+    allowed, _ = LimitFilter(JOINTS)(np.array([1.0, -1.0]), at(1.2, -1.5))  # the robot may lean over its limits
+    np.testing.assert_allclose(allowed, [1.0, -1.0])
+
+
+def test_a_state_of_other_numbers_is_no_position():
+    allowed, clipped = LimitFilter(JOINTS)(np.array([0.5, -0.5]), seen())
+    assert (allowed.tolist(), clipped) == ([0.5, -0.5], False)
+
+
+def test_after_a_reset_the_first_position_is_compared_with_the_state_again():
+    safety = LimitFilter(JOINTS)
+    safety(np.zeros(2), at(0.0, 0.0))
+    safety.reset()
+    allowed, clipped = safety(np.array([0.8, 0.8]), at(0.8, 0.8))
+    assert (allowed.tolist(), clipped) == ([0.8, 0.8], False)
+
+
+def test_deltas_are_not_compared_with_the_one_before():
+    safety = LimitFilter(replace(SPEC, max_step=np.full(2, 0.1)))
+    safety(np.array([-1.0, -1.0]), seen())
+    allowed, clipped = safety(np.array([1.0, 1.0]), seen())
+    assert (allowed.tolist(), clipped) == ([1.0, 1.0], False)
 
 
 def test_success_ends_the_episode_and_every_step_is_seen():

@@ -54,7 +54,7 @@ def test_04_a_stale_command(age, allowed):
 @pytest.mark.parametrize("side", [-1, 1])
 def test_04_limits(entry, side):
     bound = (LOW if side < 0 else HIGH)[entry]
-    for excess, allowed in ((-1e-3, True), (0.0, True), (1e-3, False)):
+    for excess, allowed in ((-1e-3, True), (0.0, True), (0.95e-6, True), (1.05e-6, False), (1e-3, False)):
         action = AT.copy()
         action[entry] = bound + side * excess
         near = action.copy() if allowed else np.clip(action, LOW, HIGH)

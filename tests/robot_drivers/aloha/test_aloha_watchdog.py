@@ -32,11 +32,13 @@ def steps(watch: RamWatch, ticks: int, silent: frozenset[int] = NOBODY) -> list[
 
 def test_every_servo_is_read_back_within_two_seconds(watched):
     emulation, arm, watch = watched
+    a_round = round(ROUND * arm.config.hz)
+    assert ROUND <= 2.0
     assert steps(watch, 200) == []
     for id in arm.layout.ids:
         emulation.buses[ARM].servo(id).table.set("position_d_gain", 77)
-    assert ROUND <= 2.0
-    assert sorted(loss.servo.id for loss in steps(watch, round(ROUND * arm.config.hz))) == list(arm.layout.ids)
+    for begun in (watch, RamWatch(arm)):
+        assert sorted(loss.servo.id for loss in steps(begun, a_round)) == list(arm.layout.ids)
 
 
 def test_a_loss_says_what_is_lost(watched):
@@ -78,6 +80,15 @@ def test_a_suspect_that_does_not_answer_is_asked_again(watched):
     assert [loss.servo.id for loss in steps(watch, 1)] == [4]
 
 
+@pytest.mark.parametrize("suspects", [(4, 5), (5, 4)])
+def test_one_that_never_answers_does_not_keep_the_watch_from_the_others(watched, suspects):
+    emulation, _, watch = watched
+    emulation.buses[ARM].servo(5).table.set("position_d_gain", 77)
+    emulation.buses[ARM].plan.add(Fault(FaultKind.DROP_REPLY, ids=(4,)))
+    watch.suspect(suspects)
+    assert [loss.servo.id for loss in steps(watch, 2)] == [5]
+
+
 def test_a_port_that_is_gone_is_not_a_loss(watched):
     _, arm, watch = watched
     arm.bus.close()
@@ -90,7 +101,9 @@ def test_a_watch_of_slow_ticks_reads_one_servo_in_each():
     emulation = one_arm()
     arm = Arm(emulated_bus(emulation, ARM, emulation.clock), VX300S, ArmConfig(hz=2.0), emulation.clock)
     arm.connect(torque=True)
-    assert steps(RamWatch(arm), 3) == []
+    for id in arm.layout.ids:
+        emulation.buses[ARM].servo(id).table.set("position_d_gain", 77)
+    assert [loss.servo.id for loss in steps(RamWatch(arm), 3)] == list(arm.layout.ids[:3])
 
 
 def test_the_hosts_watchdog_counts_from_the_last_command():
@@ -100,6 +113,8 @@ def test_the_hosts_watchdog_counts_from_the_last_command():
     ages = {0.0: Silence.NONE, 0.0999: Silence.NONE, 0.1001: Silence.HOLD, 0.999: Silence.HOLD, 1.001: Silence.REST}
     for age, silence in ages.items():
         assert dog.silence(5.0 + age) == silence
+    dog.feed(0.0)
+    assert [dog.silence(age) for age in (0.1, 1.0)] == [Silence.NONE, Silence.HOLD]  # not longer than: not yet
     dog.feed(6.0)
     assert dog.silence(6.05) == Silence.NONE
     dog.release()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dynamixel_sdk
 import pytest
 from dynamixel_sdk import Protocol2PacketHandler
 from hypothesis import given
@@ -48,6 +49,33 @@ def test_packets_of_the_manual(built, expected):
     assert built == hexed(expected)
 
 
+def test_instructions_have_the_numbers_of_the_sdk():
+    for name, instruction in packet.Instruction.__members__.items():  # with those that are two names of one number
+        assert instruction == getattr(dynamixel_sdk, f"INST_{name}")
+
+
+def test_fast_reads_differ_in_the_instruction_only():
+    for plain, fast, instruction in (
+        (packet.sync_read([1, 2], 132, 4), packet.sync_read([1, 2], 132, 4, fast=True), 0x8A),
+        (packet.bulk_read([(1, 144, 2)]), packet.bulk_read([(1, 144, 2)], fast=True), 0x9A),
+    ):
+        assert fast[:-2] == plain[:7] + bytes((instruction,)) + plain[8:-2]
+
+
+def test_the_shortest_packet_is_the_overhead_and_a_status_is_a_success():
+    assert len(packet.ping(1)) == packet.OVERHEAD
+    assert packet.status(3) == packet.status(3, 0, b"")
+    assert packet.Status(3, 0) == packet.Status(3, 0, b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "alert"), [(0, 0, False), (0x07, 7, False), (0x80, 0, True), (0x86, 6, True), (0xFF, 0x7F, True)]
+)
+def test_the_error_byte_holds_a_number_and_the_alert(error, code, alert):
+    status = packet.Status(1, error)
+    assert (status.code, status.alert) == (code, alert)
+
+
 @given(st.binary(max_size=300))
 def test_checksum_equals_the_sdk(data):
     assert packet.crc16(data) == Protocol2PacketHandler().updateCRC(0, list(data), len(data))
@@ -84,4 +112,5 @@ def test_sync_write_refuses_blocks_of_different_lengths():
 def test_fast_status_has_the_length_of_the_protocol():
     wire = packet.fast_status([(1, 0, bytes(10)), (2, 0x80, bytes(10))])
     assert len(wire) == 8 + 2 * (4 + 10)
+    assert int.from_bytes(wire[5:7], "little") == len(wire) - 7
     assert packet.crc16(wire[:-2]) == int.from_bytes(wire[-2:], "little")

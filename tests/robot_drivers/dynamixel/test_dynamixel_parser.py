@@ -34,6 +34,116 @@ def faults(found: list[Frame | Damage]) -> list[Fault]:
     return [item.fault for item in found if isinstance(item, Damage)]
 
 
+def test_wrong_checksum_is_named():
+    wire = bytearray(packet.status(3, 0, b"abcd"))
+    wire[10] ^= 1
+    [damage] = parse(bytes(wire))
+    assert isinstance(damage, Damage)
+    assert str(damage).startswith("wrong checksum, 15 bytes: ff ff fd 00 03")
+
+
+def test_long_damage_is_shown_up_to_32_bytes():
+    assert str(Damage(Fault.NOISE, bytes(range(32)))).endswith("32 bytes: " + bytes(range(32)).hex(" "))
+    assert str(Damage(Fault.NOISE, bytes(range(33)))).endswith("33 bytes: " + bytes(range(32)).hex(" ") + " ...")
+
+
+def test_impossible_length_is_named():
+    for length in (1, 2):
+        assert faults(parse(HEADER + bytes((1, length)) + b"\x00\x55\x00\x00")) == [Fault.LENGTH]
+    assert faults(parse(packet.frame(1, bytes(1023))))[:1] == [Fault.LENGTH]
+
+
+@pytest.mark.parametrize("size", [1, 1022])
+def test_the_shortest_and_the_longest_packet(size):
+    wire = packet.frame(1, bytes(size))
+    assert parse(wire) == [Frame(wire)]
+
+
+SECOND = packet.status(2, 0, b"ok")
+
+
+@pytest.mark.parametrize("noise", [b"\x01", b"\xff\xff\xfd", bytes(20)])
+def test_noise_is_reported_in_one_piece_when_a_packet_ends_it(noise):
+    parser = Parser()
+    assert parser.feed(noise) == []
+    assert parser.feed(SECOND) == [Damage(Fault.NOISE, noise), Frame(SECOND)]
+
+
+@pytest.mark.parametrize("swallowed", [0, 1, 2, 3])
+def test_damage_ends_where_the_next_header_may_begin(swallowed):
+    first = bytearray(packet.status(1, 0, b"abcd"))
+    first[5] += swallowed
+    first[10] ^= 1
+    parser = Parser()
+    assert parser.feed(first + SECOND) == [Damage(Fault.CHECKSUM, bytes(first)), Frame(SECOND)]
+
+
+@pytest.mark.parametrize("length", [b"\x01\x00", b"\x05"])
+def test_an_impossible_length_costs_no_byte_of_the_next_packet(length):
+    first = HEADER + b"\x01" + length
+    assert Parser().feed(first + SECOND) == [Damage(Fault.LENGTH, first), Frame(SECOND)]
+
+
+def test_the_end_of_waiting_names_what_is_left():
+    assert parse(b"\x01\x02") == [Damage(Fault.NOISE, b"\x01\x02")]
+    assert parse(HEADER + b"\x01") == [Damage(Fault.TRUNCATED, HEADER + b"\x01")]
+    assert parse(HEADER + b"\x01\xff") == [Damage(Fault.TRUNCATED, HEADER + b"\x01"), Damage(Fault.NOISE, b"\xff")]
+
+
+def test_packets_behind_a_fast_reply_without_end_come_at_the_end_of_waiting():
+    parser = Parser()
+    first = packet.fast_status([(1, 0, bytes(60))])[:15]
+    assert parser.feed(first + SECOND + SECOND) == []
+    assert parser.flush() == [Damage(Fault.TRUNCATED, first), Frame(SECOND), Frame(SECOND)]
+
+
+def test_a_packet_cut_short_costs_none_of_those_that_its_length_reaches():
+    first = packet.status(1, 0, bytes(60))[:12]
+    assert Parser().feed(first + SECOND + SECOND) == [Damage(Fault.TRUNCATED, first), Frame(SECOND), Frame(SECOND)]
+
+
+@pytest.mark.parametrize(("kept", "fault"), [(9, Fault.TRUNCATED), (10, Fault.CHECKSUM)])
+def test_a_header_at_the_end_of_a_body_is_a_cut_but_not_one_that_reaches_into_the_checksum(kept, fault):
+    first = packet.status(1, 0, b"abcd")[:kept]
+    assert Parser().feed(first + SECOND) == [Damage(fault, first), Frame(SECOND)]
+
+
+def test_endless_noise_keeps_what_may_begin_a_header():
+    parser = Parser()
+    assert parser.feed(bytes(1024)) == []
+    assert parser.feed(SECOND[:3]) == [Damage(Fault.NOISE, bytes(1024))]
+    assert parser.feed(SECOND[3:]) == [Frame(SECOND)]
+
+
+def test_endless_noise_does_not_pile_up():
+    parser = Parser()
+    found = [item for _ in range(100) for item in parser.feed(bytes(100))]
+    assert 8000 < sum(len(item.wire) for item in found) <= 10_000
+
+
+def test_a_fast_reply_gives_every_servo_up_to_the_first_that_is_damaged():
+    sent = [(1, 0, b"abc"), (2, 0x80, b"def"), (3, 0, b"ghi")]
+    answers = [Status(*reply) for reply in sent]
+    wire = packet.fast_status(sent)
+    assert fast_statuses(wire, 3) == answers
+    for place in (15, 17, 21):  # error byte, data and checksum of the second
+        damaged = bytearray(wire)
+        damaged[place] ^= 1
+        assert fast_statuses(bytes(damaged), 3) == answers[:1]
+
+
+def test_a_request_to_all_is_no_fast_reply():
+    wire = packet.sync_write(116, [(1, bytes(4)), (2, bytes(4))])
+    assert not Frame(wire).is_fast
+    assert Parser().feed(wire[:12] + SECOND) == [Damage(Fault.TRUNCATED, wire[:12]), Frame(SECOND)]
+
+
+def test_a_status_without_an_error_byte_is_none():
+    [frame] = parse(packet.frame(5, bytes((packet.Instruction.STATUS,))))
+    assert isinstance(frame, Frame)
+    assert frame.status() is None
+
+
 @given(st.lists(STATUSES, max_size=6), st.integers(1, 40))
 def test_round_trip_in_pieces_of_any_size(sent, size):
     found = parse(b"".join(map(wire_of, sent)), size)
@@ -100,24 +210,6 @@ def test_a_checksum_that_looks_like_the_rest_of_a_header_is_no_cut():
     )
     assert HEADER in wire[1:]
     assert statuses(parse(wire, 1)) == [Status(1, 0, wire[9:-2])]
-
-
-def test_wrong_checksum_is_named():
-    wire = bytearray(packet.status(3, 0, b"abcd"))
-    wire[10] ^= 1
-    [damage] = parse(bytes(wire))
-    assert isinstance(damage, Damage)
-    assert str(damage).startswith("wrong checksum, 15 bytes: ff ff fd 00 03")
-
-
-def test_impossible_length_is_named():
-    assert faults(parse(HEADER + b"\x01\x01\x00\x55\x00\x00")) == [Fault.LENGTH]
-
-
-def test_endless_noise_does_not_pile_up():
-    parser = Parser()
-    found = [item for _ in range(100) for item in parser.feed(bytes(100))]
-    assert 8000 < sum(len(item.wire) for item in found) <= 10_000
 
 
 FAST = st.lists(st.tuples(IDS, st.integers(0, 255), st.binary(min_size=5, max_size=5)), min_size=1, max_size=9)

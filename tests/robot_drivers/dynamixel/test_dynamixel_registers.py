@@ -80,6 +80,14 @@ def test_other_scales():
     assert units.CURRENT.decode(-1) == pytest.approx(-0.00269)
     assert units.VOLTAGE.decode(118) == pytest.approx(11.8)
     assert units.WATCHDOG.encode(0.2) == 10
+    assert units.RAW.decode(7) == 7.0
+    assert units.ANGLE.decode(-1024) == pytest.approx(-math.pi / 2)
+    assert units.ACCELERATION.decode(100) == pytest.approx(37.4507, abs=1e-3)  # 21,457.7 turns a minute, each minute
+    assert units.LOAD.decode(-1000) == pytest.approx(-1.0)
+    assert units.PWM.decode(885) == pytest.approx(1.0, abs=1e-3)
+    assert units.TEMPERATURE.decode(80) == 80.0
+    assert units.RETURN_DELAY.decode(250) == pytest.approx(500e-6)
+    assert units.TICK.decode(1000) == pytest.approx(1.0)
 
 
 @given(st.integers(-(2**31), 2**31 - 1))

@@ -1,0 +1,196 @@
+"""The goal of a tick, without an arm around it: how fast it moves, where it stays, and what silence makes of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from robot_drivers.aloha.config import ArmConfig, Homing, Limits, Watch
+from robot_drivers.aloha.layout import VX300S
+from robot_drivers.aloha.setpoint import Mode, Setpoint
+from robot_drivers.aloha.state import ArmState
+
+TICK = 0.02  # [s]
+CONFIG = ArmConfig(
+    limits=Limits(speed=2.0),
+    gripper_speed=5.0,
+    homing=Homing(speed=0.5, patience=0.3),
+    watch=Watch(hold_after=0.1, rest_after=1.0),
+)
+STEPS = np.append(np.full(6, 2.0), 5.0) * TICK  # (7,) that each joint may turn in a tick
+BEGIN = np.linspace(0.1, 0.7, 7)  # [rad] (7,)
+
+
+def measured(position=BEGIN, effort: float = 0.0) -> ArmState:
+    position = np.array(position, dtype=float)
+    return ArmState(0.0, position, np.zeros(7), np.full(7, effort), {}, {}, frozenset())
+
+
+@pytest.fixture
+def setpoint() -> Setpoint:
+    """One that holds at BEGIN."""
+    setpoint = Setpoint(VX300S, CONFIG)
+    setpoint.goal = BEGIN.copy()
+    return setpoint
+
+
+def advance(setpoint: Setpoint, now: float, position=None, share: float = 1.0, effort: float = 0.0) -> str:
+    return setpoint.advance(measured(setpoint.goal if position is None else position, effort), share, now)
+
+
+def test_a_new_one_holds(setpoint):
+    assert setpoint.mode == Mode.HOLD
+    assert Setpoint(VX300S, CONFIG).goal.tolist() == [0.0] * 7
+    assert advance(setpoint, 5.0, position=BEGIN + 0.1) == ""
+    np.testing.assert_array_equal(setpoint.goal, BEGIN)
+    assert setpoint.react(1e6, may_rest=True) == ""
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_following_is_no_faster_than_allowed(setpoint, sign, share):
+    setpoint.follow(BEGIN + 10.0 * sign, 5.0)
+    for k in (1, 2, 3):
+        assert advance(setpoint, 5.0, share=share) == ""
+        np.testing.assert_allclose(setpoint.goal, BEGIN + k * sign * share * STEPS, rtol=1e-12)
+    assert setpoint.mode == Mode.FOLLOW
+
+
+def test_following_arrives_exactly_and_keeps_no_foreign_array(setpoint):
+    target = BEGIN + 0.5 * STEPS
+    wish = target.copy()
+    setpoint.follow(wish, 5.0)
+    wish += 1.0
+    for _ in range(3):
+        advance(setpoint, 5.0)
+        np.testing.assert_allclose(setpoint.goal, target, rtol=1e-12)
+
+
+def test_a_move_begins_and_ends_at_rest_and_then_holds(setpoint):
+    end, wish = BEGIN + 0.4, BEGIN + 0.4
+    needed = setpoint.move_time(end)
+    assert needed == pytest.approx(1.875 * 0.4 / 0.5)
+    setpoint.move(wish, 0.0, 5.0)
+    wish += 1.0
+    goals = []
+    for k in range(round(needed / TICK) + 1):
+        assert setpoint.mode == Mode.MOVE
+        assert advance(setpoint, 5.0 + k * TICK) == ""
+        goals.append(setpoint.goal)
+    np.testing.assert_array_equal(goals[0], BEGIN)
+    np.testing.assert_allclose(goals[-1], end, rtol=1e-12)
+    steps = np.diff(goals, axis=0)
+    assert steps.min() > 0
+    assert steps[:, :6].max() == pytest.approx(0.5 * TICK, rel=0.01)
+    assert steps[0].max() < 1e-4
+    assert advance(setpoint, 5.0 + needed + TICK) == ""
+    assert setpoint.mode == Mode.HOLD
+    np.testing.assert_allclose(setpoint.goal, end, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("seconds", "takes"), [(0.1, 1.5), (4.0, 4.0)])
+def test_a_move_takes_as_long_as_told_or_longer_if_it_must(setpoint, seconds, takes):
+    setpoint.move(BEGIN + 0.4, seconds, 5.0)
+    advance(setpoint, 5.0 + takes / 2)
+    np.testing.assert_allclose(setpoint.goal, BEGIN + 0.2, rtol=1e-12)
+    advance(setpoint, 5.0 + takes - 1e-6)
+    assert setpoint.mode == Mode.MOVE
+    advance(setpoint, 5.0 + takes + 1e-6)
+    assert setpoint.mode == Mode.HOLD
+
+
+def test_a_move_awaits_no_commands(setpoint):
+    setpoint.follow(BEGIN, 5.0)
+    setpoint.move(BEGIN + 0.4, 4.0, 5.0)
+    for later in (0.2, 3.0):
+        assert setpoint.react(5.0 + later, may_rest=True) == ""
+        assert setpoint.mode == Mode.MOVE
+
+
+def test_a_move_that_was_broken_off_has_no_say_any_more(setpoint):
+    setpoint.move(BEGIN + 0.4, 0.0, 5.0)
+    advance(setpoint, 5.5)
+    reached = setpoint.goal.copy()
+    setpoint.follow(reached, 5.5)
+    advance(setpoint, 5.9)
+    np.testing.assert_array_equal(setpoint.goal, reached)
+    setpoint.hold(measured(reached))
+    advance(setpoint, 6.0)
+    np.testing.assert_array_equal(setpoint.goal, reached)
+
+
+def test_a_move_that_meets_resistance_goes_no_further(setpoint):
+    setpoint.move(BEGIN + 0.4, 0.0, 5.0)
+    advance(setpoint, 5.5)
+    before = setpoint.goal.copy()
+    assert "waist does not follow" in advance(setpoint, 6.0, position=before - np.eye(7)[0])
+    np.testing.assert_array_equal(setpoint.goal, before)
+
+
+def test_resistance_to_an_earlier_move_does_not_count(setpoint):
+    setpoint.move(BEGIN + 0.4, 0.0, 5.0)
+    assert advance(setpoint, 5.1, effort=9.0) == ""
+    setpoint.move(BEGIN, 0.0, 5.3)
+    assert advance(setpoint, 5.45, effort=9.0) == ""
+    assert "meets resistance" in advance(setpoint, 5.8, effort=9.0)
+
+
+def test_holding_stays_where_the_arm_is_but_for_the_gripper(setpoint):
+    here = BEGIN - 0.05
+    expected = np.append(here[:6], BEGIN[6])
+    setpoint.follow(BEGIN + 1.0, 5.0)
+    setpoint.hold(measured(here))
+    assert setpoint.mode == Mode.HOLD
+    np.testing.assert_array_equal(setpoint.goal, expected)
+    setpoint.hold(measured(here - 0.05))  # one that holds does not sag
+    np.testing.assert_array_equal(setpoint.goal, expected)
+    assert setpoint.react(99.0, may_rest=True) == ""  # nobody has to command now
+
+
+def test_holding_without_a_state_keeps_the_goal(setpoint):
+    setpoint.follow(BEGIN + 1.0, 5.0)
+    setpoint.hold(None)
+    advance(setpoint, 5.0)
+    assert setpoint.mode == Mode.HOLD
+    np.testing.assert_array_equal(setpoint.goal, BEGIN)
+
+
+def test_silence_is_first_held_then_goes_to_rest_once(setpoint):
+    setpoint.follow(BEGIN, 5.0)
+    assert setpoint.react(5.09, may_rest=True) == ""
+    assert setpoint.mode == Mode.FOLLOW
+    assert setpoint.react(5.11, may_rest=True) == "no fresh command; holding"
+    assert setpoint.mode == Mode.HOLD
+    assert setpoint.react(5.13, may_rest=True) == ""
+    assert setpoint.react(6.01, may_rest=True) == "nobody commands; going to rest slowly"
+    assert setpoint.mode == Mode.MOVE
+    duration = setpoint.move_time(np.append(VX300S.rest, BEGIN[6]))
+    advance(setpoint, 6.01 + duration - 1e-6)
+    assert (setpoint.mode, setpoint.react(6.03, may_rest=True)) == (Mode.MOVE, "")
+    advance(setpoint, 6.01 + duration + 1e-6)
+    assert setpoint.mode == Mode.HOLD
+    np.testing.assert_allclose(setpoint.goal, np.append(VX300S.rest, BEGIN[6]), rtol=1e-12)
+    assert setpoint.react(60.0, may_rest=True) == ""
+
+
+def test_going_to_a_rest_nearby_takes_no_longer_than_it_must(setpoint):
+    setpoint.goal = np.append(VX300S.rest + 0.1, 0.5)
+    setpoint.follow(setpoint.goal, 5.0)
+    setpoint.react(6.01, may_rest=True)
+    advance(setpoint, 6.01 + 1.875 * 0.1 / 0.5 + 1e-6)
+    assert setpoint.mode == Mode.HOLD
+
+
+def test_a_command_after_the_rest_is_followed_and_its_silence_counts_again(setpoint):
+    setpoint.follow(BEGIN, 5.0)
+    setpoint.react(6.01, may_rest=True)
+    setpoint.follow(BEGIN, 20.0)
+    assert (setpoint.mode, setpoint.react(20.05, may_rest=True)) == (Mode.FOLLOW, "")
+    assert "rest slowly" in setpoint.react(21.01, may_rest=True)
+
+
+def test_an_arm_at_fault_does_not_go_to_rest(setpoint):
+    setpoint.follow(BEGIN, 5.0)
+    setpoint.react(5.11, may_rest=False)
+    assert setpoint.react(6.01, may_rest=False) == ""
+    assert setpoint.mode == Mode.HOLD
