@@ -31,7 +31,8 @@ def _examine_robot(arguments: list[str]) -> int:
     from vla.evaluation.config import build, compose_config, to_dict
 
     config = to_dict(compose_config(CONF, "doctor", arguments))
-    count = check(config["robot"], config["leader"], print)
+    arm = build(config["robot"]["config"], "robot.config")
+    count = check(config["robot"], arm, config["leader"], print)
     nodes = config["robot"].get("cameras") or {}
     if isinstance(nodes, dict):  # a simulated scene has names only
         cameras = {name: build(node, f"robot.cameras.{name}") for name, node in nodes.items()}

@@ -16,14 +16,17 @@ from vla.session.session import run_session
 
 @pytest.fixture
 def emulations(monkeypatch):
-    """A function that gives the clock of the robot that is built next."""
+    """A function that gives the clock of the robot that is built next; its arms have sunk onto their rests."""
 
     def next_clock():
         clock = VirtualClock()
-        monkeypatch.setattr(
-            "robot_drivers.aloha.emulated.emulated_aloha",
-            lambda **options: emulated_aloha(**{**options, "clock": clock}),
-        )
+
+        def settled(**options):
+            emulation = emulated_aloha(**{**options, "clock": clock})
+            clock.sleep_until(clock.now() + 1.0)
+            return emulation
+
+        monkeypatch.setattr("robot_drivers.aloha.emulated.emulated_aloha", settled)
         return clock
 
     return next_clock

@@ -302,7 +302,7 @@ def test_typed_lines():
         ([*ROBOT, "episodes=0"], "episodes: expected a number of at least 1"),
         ([*ROBOT, "max_s=-1"], "max_s: expected seconds above 0"),
         ([*ROBOT, "max_s=abc"], "max_s: expected seconds above 0, or null, got 'abc'"),
-        ([*ROBOT, "max_s=.inf"], "max_s: expected seconds above 0"),
+        ([*ROBOT, "max_s=inf"], "max_s: expected seconds above 0"),
         ([*ROBOT, "words=loud"], "expected auto, stdin or none"),
         ([*ROBOT, "words=stdin", "teleop=keyboard"], "words: expected auto or none with teleop=keyboard"),
         ([*ROBOT, "home=0.5"], "home: expected a list of finite numbers, or null, got 0.5"),
