@@ -98,11 +98,6 @@ class ServoModel:
         """Whether it measures and limits current; without, `present_load` is at the same address."""
         return "present_current" in self.registers
 
-    @property
-    def torque_constant(self) -> float:
-        """[Nm/A]."""
-        return self.stall_torque / self.stall_current
-
     def __getitem__(self, name: str) -> Register:
         """The register of that name.
 
@@ -113,9 +108,3 @@ class ServoModel:
             return self.registers[name]
         except KeyError:
             raise KeyError(f"{self.name} has no register {name!r}; it has {', '.join(self.registers)}") from None
-
-    def span(self, *names: str) -> tuple[int, int]:
-        """Address and length of the shortest block that holds these registers."""
-        chosen = [self[name] for name in names]
-        start = min(register.address for register in chosen)
-        return start, max(register.end for register in chosen) - start
