@@ -9,6 +9,7 @@ import argparse
 import importlib
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def main() -> int:
     if arguments.dataset:
         ours = read_dataset(arguments.dataset)
         theirs = _reader()("local/check", root=arguments.dataset, video_backend=arguments.backend)
-        return _compare(theirs, [ours[index] for index in range(len(ours))])
+        return _compare(theirs, (ours[index] for index in range(len(ours))))
     frames = np.load(arguments.frames) if arguments.frames else None
     recorded = [_episode(number, length, frames) for number, length in enumerate(LENGTHS)]
     with tempfile.TemporaryDirectory() as folder:
@@ -86,14 +87,11 @@ def _episode(number: int, length: int, frames: Any) -> EpisodeData:
     )
 
 
-def _compare(dataset: Any, recorded: list[EpisodeData]) -> int:
-    errors, wrong, index = [], [], 0
-    if (len(dataset), dataset.num_episodes) != (sum(map(len, recorded)), len(recorded)):
-        wrong.append(f"{len(dataset)} frames in {dataset.num_episodes} episodes")
-    actions = np.concatenate([episode.columns[ACTION] for episode in recorded]).astype(np.float64)
-    if not np.allclose(dataset.meta.stats[ACTION]["q99"], np.quantile(actions, 0.99, axis=0)):
-        wrong.append("statistics of the action")
+def _compare(dataset: Any, recorded: Iterable[EpisodeData]) -> int:
+    """One episode in memory at a time; 0 if LeRobot's `dataset` says the same."""
+    means, largest, actions, wrong, index, number = [], 0, [], [], 0, -1
     for number, episode in enumerate(recorded):
+        actions.append(episode.columns[ACTION].astype(np.float64))
         for t in range(episode.length):
             item = dataset[index]
             expected = {name: column[t] for name, column in episode.columns.items()}
@@ -106,16 +104,21 @@ def _compare(dataset: Any, recorded: list[EpisodeData]) -> int:
                     wrong.append(f"{name} of frame {index}")
             for camera, images in episode.images.items():
                 got = (item[IMAGES + camera].numpy().transpose(1, 2, 0) * 255).round().astype(int)
-                errors.append(np.abs(got - images[t]))
+                error = np.abs(got - images[t])
+                means.append(float(error.mean()))
+                largest = max(largest, int(error.max()))
             index += 1
-    if errors:
-        mean, largest = float(np.mean([error.mean() for error in errors])), max(int(error.max()) for error in errors)
-        worst = max(float(error.mean()) for error in errors)
-        print(f"images: mean error {mean:.2f}, of the worst frame {worst:.2f} (tolerance {MEAN_TOLERANCE}), "
+    if (len(dataset), dataset.num_episodes) != (index, number + 1):
+        wrong.append(f"{len(dataset)} frames in {dataset.num_episodes} episodes")
+    if not np.allclose(dataset.meta.stats[ACTION]["q99"], np.quantile(np.concatenate(actions), 0.99, axis=0)):
+        wrong.append("statistics of the action")
+    if means:
+        worst = max(means)
+        print(f"images: mean error {np.mean(means):.2f}, of the worst frame {worst:.2f} (tolerance {MEAN_TOLERANCE}), "
               f"largest {largest} (tolerance {MAX_TOLERANCE}), of 255")  # fmt: skip
         if worst > MEAN_TOLERANCE or largest > MAX_TOLERANCE:
             wrong.append("images")
-    print(f"{index} frames in {len(recorded)} episodes")
+    print(f"{index} frames in {number + 1} episodes")
     print(f"differs: {', '.join(wrong[:10])}" if wrong else "columns, tasks, indices and statistics are equal")
     return int(bool(wrong))
 

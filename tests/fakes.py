@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from vla.evaluation.config import compose_config, to_dict
-from vla.protocols import SafetyStop
+from vla.protocols import SafetyStop, SceneRefused
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
 
 MAX_STEPS = 40
@@ -65,7 +65,10 @@ class LazyImages(Mapping[str, Image]):
 
 
 class FakeEnv(gymnasium.Env[Any, Any]):
-    """`trouble` maps "task/trial" to what happens at the third step: raise | kill | kill_once | hang_once."""
+    """`trouble` maps "task/trial" to what happens at the third step: raise | kill | kill_once | hang_once.
+
+    With "refuse" there is no such scene at all.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         self._state = np.random.default_rng([self.task.id, trial]).normal(size=3)
         self._goal = 1e9 if self.task.id == 3 else 4.0 + self.task.id
         self._kind = self._trouble.get(f"{self.task.id}/{trial}")
+        if self._kind == "refuse":
+            raise SceneRefused(f"seed {trial}: nothing is free of collisions")
         self.timing = {"sim": 0.0, "render": 0.0}
         self.tick += 1
         self._steps = 0
@@ -186,13 +191,16 @@ class SteadyPolicy(PushPolicy):
 
 
 class BoundPolicy(SteadyPolicy):
-    """Reads the environment itself."""
+    """Reads the environment itself. It knows nothing of task `unable`."""
 
-    def __init__(self) -> None:
+    def __init__(self, unable: int | None = None) -> None:
         super().__init__()
         self._env: Any = None
+        self._unable = unable
 
     def bind(self, env: Any) -> None:
+        if env.task.id == self._unable:
+            raise SceneRefused(f"task {env.task.id}: no skill for it")
         self._env = env
 
     def infer(self, observation: Observation) -> ActionChunk:

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_drivers.aloha.emulated import aloha_emulated
 from robot_drivers.emulator.clock import VirtualClock
 from vla.evaluation.config import build, compose_config, to_dict
+from vla.runtime.shared_control import SharedControl
+from vla.types import Commander, Observation
 
 CONF = Path(__file__).parents[1] / "conf"
 HOME = np.array([0.0, -0.96, 1.16, 0.0, -0.3, 0.0, 0.5] * 2)
@@ -62,19 +65,55 @@ def test_grippers_open_and_close_without_a_fault(bench):
 def test_leaders_are_carried_by_scripted_hands():
     clock = VirtualClock()
     leaders = build(composed("teleop=leaders_emulated", "env=aloha_transfer_cube")["teleop"], "teleop", clock=clock)
-    asked, waist = [], 0.0
+    asked, waist, commands = [], 0.0, False
     with clock.attending():
         leaders.connect()
-        leaders.hand_back()
-        for tick in range(500):
+        leaders.reset()
+        for _ in range(500):
             asked.append(leaders.wants_control())
-            if asked[-1] and (tick > 300 or leaders.align(HOME)):
+            commands = asked[-1] and (commands or leaders.align(HOME))
+            if commands:
                 waist = max(waist, leaders.get_action()[0])
             clock.sleep_until(clock.now() + TICK)
         leaders.disconnect()
     assert asked.index(True) in range(30, 60)  # squeezed
     assert not any(asked[455:])  # handed back
     assert waist == pytest.approx(0.4, abs=0.05)
+
+
+class Still:
+    policy_calls, policy_s = 0, 0.0
+
+    def reset(self, spec, last=None) -> None: ...
+
+    def next_action(self, observation):
+        return HOME
+
+
+def test_a_script_that_is_handed_back_is_taken_up_again_in_the_next_episode():
+    clock = VirtualClock()
+    leaders = build(composed("teleop=leaders_emulated", "env=aloha_transfer_cube")["teleop"], "teleop", clock=clock)
+    control, spec = SharedControl(Still(), leaders), aloha_emulated().action_spec
+
+    def episode(ticks: int, release_at: int | None = None) -> list[Commander]:
+        control.reset(spec)
+        seen = []
+        for tick in range(ticks):
+            if tick == release_at:
+                control.release()
+            control.next_action(Observation({}, HOME, "", clock.now()))
+            seen.append(control.commander)
+            clock.sleep_until(clock.now() + TICK)
+        return seen
+
+    with clock.attending():
+        leaders.connect()
+        first = episode(300, release_at=180)
+        assert first[179] == Commander.PERSON
+        assert set(first[180:]) == {Commander.POLICY}
+        assert episode(180)[-1] == Commander.PERSON  # its gripper is still closed when the next one begins
+        assert episode(180)[-1] == Commander.PERSON
+        leaders.disconnect()
 
 
 @pytest.mark.parametrize("name", ["aloha_usb", "aloha_realsense"])

@@ -82,6 +82,19 @@ def test_keys_that_the_docs_name_can_be_set(override):
     instantiate(OmegaConf.select(config, key.rpartition(".")[0]))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "gripper"),
+    [
+        (["robot=aloha", "robot.gripper=mobile_aloha"], "mobile_aloha"),
+        (["robot=aloha_usb"], "aloha"),
+        (["env=aloha_transfer_cube"], "aloha"),
+        (["robot=aloha", "teleop.gripper=interbotix"], "interbotix"),
+    ],
+)
+def test_leaders_have_the_grippers_of_the_robot(overrides, gripper):
+    assert composed("teleop=leaders", *overrides, primary="rollout").teleop.gripper == gripper
+
+
 def test_the_primary_configs_of_sessions_and_replays_compose():
     assert composed(primary="rollout").runtime.pace == "realtime"
     assert composed(primary="rollout").robot is None

@@ -20,6 +20,10 @@ class SafetyStop(RuntimeError):
     """The motion must end now; the message says what was wrong with the action."""
 
 
+class SceneRefused(RuntimeError):
+    """A scene cannot be arranged, or a scripted expert knows no way in it; another scene or task may go well."""
+
+
 @runtime_checkable
 class Policy(Protocol):
     """Answers an observation with a chunk of actions. numpy in, numpy out."""
@@ -179,6 +183,14 @@ class ReleasableTeleoperator(Teleoperator, Protocol):
 
     def hand_back(self) -> None:
         """The person lets go; from now on they want no control until they ask again."""
+
+
+@runtime_checkable
+class EpisodicTeleoperator(Teleoperator, Protocol):
+    """A teleoperator that does something else at the beginning of an episode: a person who acts by a script."""
+
+    def reset(self) -> None:
+        """A new episode begins; comes after `hand_back`."""
 
 
 class Benchmark(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from envs.experts.world import World
+from vla.protocols import SceneRefused
 
 # What must be done before what: drawers open first, the stove is lit while nothing stands beside its knob,
 # doors close last.
@@ -13,7 +14,7 @@ ORDER = {"open": 0, "turnon": 1, "turnoff": 1, "on": 2, "in": 2, "close": 3}
 ARGUMENTS = {"open": 1, "turnon": 1, "turnoff": 1, "on": 2, "in": 2, "close": 1}
 
 
-class UnknownGoal(ValueError):
+class UnknownGoal(SceneRefused):
     """The expert has no skill for a goal; the message names the predicate and the task."""
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from envs.libero.controller import LeanController
 from envs.libero.suites import LiberoTask, quiet_imports
+from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Scene:
         """Put the simulator in a scene that LIBERO's own samplers draw, which is no trial of the benchmark.
 
         Raises:
-            RuntimeError: none of 50 draws is free of collisions.
+            SceneRefused: none of 50 draws is free of collisions.
         """
         with _numpy_generator(np.random.RandomState(seed).get_state()):
             for _ in range(MAX_PLACEMENTS):
@@ -77,7 +78,7 @@ class Scene:
                     self._reset_scene(1)
                     break
             else:
-                raise RuntimeError(
+                raise SceneRefused(
                     f"seed {seed}: none of {MAX_PLACEMENTS} placements is free of collisions; take another"
                 )
         self.upstream.sim.forward()

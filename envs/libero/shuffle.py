@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from envs.libero.suites import LiberoTask
+from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
 LARGE_HALF_WIDTH_M = 0.075  # [m] from which an object only gets jitter: the basket, not the plate
@@ -49,7 +50,7 @@ class Spread:
     salt: tuple[int, ...] = ()
 
 
-class ShuffleFailed(RuntimeError):
+class ShuffleFailed(SceneRefused):
     """No free arrangement was found for a trial; the message names it."""
 
 

@@ -10,11 +10,11 @@ from robot_drivers.clock import Clock
 from robot_drivers.emulator.aloha import aloha_buses, aloha_joints, emulated_aloha
 from robot_drivers.emulator.hands import Keyframes
 from robot_drivers.emulator.joints import JointBackend
-from vla.types import FloatArray
+from vla.types import ActionSpec, FloatArray
 
 
 class GuidedLeaders:
-    """Implements `vla.protocols.Teleoperator`: leaders on an emulated bus of their own, and hands that carry them.
+    """Implements `vla.protocols.SpecTeleoperator`: leaders on an emulated bus of their own, and hands that carry them.
 
     Args:
         hands: (time [s], {`leader_left/waist`: position [rad]}), see `emulator.hands.Keyframes`. Time begins with the
@@ -46,6 +46,11 @@ class GuidedLeaders:
         self._emulation = emulated_aloha(backends=[self._backend], clock=clock)
         self._leaders = leaders_emulated(self._emulation, gripper=gripper, config=config)
         self._began: float | None = None
+        self._over = False
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """See `LeaderArms.prepare`."""
+        self._leaders.prepare(spec)
 
     def connect(self) -> None:
         """See `LeaderArms.connect`."""
@@ -57,9 +62,9 @@ class GuidedLeaders:
         if self._began is None:
             self._began = now
             self._guide([(now + time, pose) for time, pose in self._hands])
-        if self._hand_back_after is not None and now - self._began >= self._hand_back_after:
-            self._leaders.hand_back()
-            return False
+        due = self._hand_back_after is not None and now - self._began >= self._hand_back_after
+        if due and not self._over:
+            self.hand_back()
         return self._leaders.wants_control()
 
     def align(self, action: FloatArray) -> bool:
@@ -71,10 +76,14 @@ class GuidedLeaders:
         return self._leaders.get_action()
 
     def hand_back(self) -> None:
-        """The person lets go of the arms; the next episode begins the script again."""
+        """The person lets go of the arms; the script is over until the next episode."""
         self._guide([])
         self._leaders.hand_back()
-        self._began = None
+        self._over = True
+
+    def reset(self) -> None:
+        """A new episode: the script begins again."""
+        self._began, self._over = None, False
 
     def disconnect(self) -> None:
         """See `LeaderArms.disconnect`."""

@@ -58,7 +58,8 @@ class MoveGuard:
     def __init__(self, layout: ArmLayout, homing: Homing) -> None:
         primaries = layout.primaries
         self._names = [servo.joint for servo in primaries]
-        self._most = np.array([homing.current_share * servo.model.stall_current for servo in primaries])
+        self._most = np.array([homing.current_share * servo.model.stall_effort for servo in primaries])
+        self._units = ["A" if servo.model.has_current else "of its largest torque" for servo in primaries]
         self._tracking, self._patience = homing.tracking, homing.patience
         self._pressed_since: float | None = None
 
@@ -87,6 +88,6 @@ class MoveGuard:
             return ""
         joint = int(np.argmax(pressed))
         return (
-            f"{self._names[joint]} meets resistance: expected at most {self._most[joint]:.2f} A, "
-            f"got {state.effort[joint]:.2f} A for {self._patience} s"
+            f"{self._names[joint]} meets resistance: expected at most {self._most[joint]:.2f} "
+            f"{self._units[joint]}, got {state.effort[joint]:.2f} for {self._patience} s"
         )

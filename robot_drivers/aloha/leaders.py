@@ -11,20 +11,27 @@ from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.calibration import GripperSet
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.setpoint import Mode
 from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
 from robot_drivers.clock import Clock
 from vla.protocols import SafetyStop
-from vla.types import FloatArray
+from vla.types import ActionSpec, FloatArray
 
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
+LEAD = 0.15  # [rad] no farther ahead of a leader is its goal, or it would spring there when a hand lets it go
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
+OPENED = 0.1  # [rad] beyond the squeeze a gripper counts as open again; a trembling hand is no new squeeze
 
 
 class _Phase(StrEnum):
     FREE = "free"  # without torque, nobody commands
     ALIGNING = "aligning"  # on the way to the followers, with torque
     COMMANDING = "commanding"  # without torque, in the person's hands
+    RESTING = "resting"  # on the way to where they can lie, with torque
+
+
+_LIMP = (_Phase.FREE, _Phase.COMMANDING)
 
 
 class LeaderArms:
@@ -49,8 +56,21 @@ class LeaderArms:
         self._low = np.tile(np.append(follower.low + margin, 0.0), 2)
         self._high = np.tile(np.append(follower.high - margin, 1.0), 2)
         self.workers: tuple[ArmWorker, ...] = ()
-        self._phase, self._asked = _Phase.FREE, False
+        self._phase, self._opened, self._asked = _Phase.FREE, False, False
         self._offset, self._since = np.zeros(14), 0.0
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Make sure that the robot is commanded with what leaders say: where 14 joints are.
+
+        Raises:
+            ValueError: it is another robot.
+        """
+        if spec.kind != "joint_position" or not np.array_equal(spec.gripper, self._grippers_of()):
+            raise ValueError(
+                "teleop: leader arms command a robot that takes 14 joint positions, 6 joints and a gripper of the left "
+                f"arm, then of the right; this one takes {len(spec.names)} entries, {spec.kind}: "
+                f"{', '.join(spec.names)}. Choose such a robot, or teleop=keyboard."
+            )
 
     def connect(self) -> None:
         """Open and check both leaders; torque stays as it is, which is off at the start.
@@ -59,19 +79,37 @@ class LeaderArms:
             ArmingRefused, BusError: nothing is left open.
         """
         self.workers = start_workers(self._arms, self._clock, torque=False)
-        self._phase, self._asked = _Phase.FREE, False
+        self._phase, self._opened, self._asked = _Phase.FREE, False, False
 
     def wants_control(self) -> bool:
-        """Whether a person has squeezed a leader's gripper since `hand_back`."""
-        if not self._asked:
-            squeezed = self._grippers.squeezed_below
-            self._asked = any(worker.state.position[6] < squeezed for worker in self.workers)
+        """Whether a person has squeezed a leader's gripper since both were open after `hand_back`; asked once a tick.
+
+        Leaders that have come to rest go limp.
+
+        Raises:
+            BusError: see `errors`.
+        """
+        if self._phase == _Phase.RESTING and all(_lies(worker) for worker in self.workers):
+            self._release(_Phase.FREE)
+        angles, squeezed = [worker.state.position[6] for worker in self.workers], self._grippers.squeezed_below
+        self._opened = self._opened or all(angle > squeezed + OPENED for angle in angles)
+        self._asked = self._asked or (self._opened and any(angle < squeezed for angle in angles))
         return self._asked
 
     def hand_back(self) -> None:
-        """The person lets the policy command again; bind it to a key or pedal. The arms stay limp in their hands."""
-        self._release(_Phase.FREE)
-        self._asked = False
+        """The person lets the policy command again; bind it to a key or pedal.
+
+        Arms that are limp in their hands stay limp. Those on the way to the followers are in nobody's hands: they go to
+        rest slowly, and stay where they are stopped; the next call, or squeeze, moves them again.
+        """
+        self._opened, self._asked = False, False
+        if self._phase in _LIMP:
+            self._phase = _Phase.FREE
+            return
+        self._phase = _Phase.RESTING
+        for worker in self.workers:
+            if not worker.clear_fault():
+                worker.move(np.append(worker.arm.layout.rest, worker.goal[6]))
 
     def align(self, action: FloatArray) -> bool:
         """Come one tick nearer to (14,), slowly; True when there, and then the arms are limp in the person's hands.
@@ -80,19 +118,19 @@ class LeaderArms:
             SafetyStop: a leader cannot move.
             BusError: see `errors`.
         """
-        if self._phase == _Phase.FREE:
+        if self._phase in _LIMP:
             for worker in self._ready():
-                worker.hold()
                 for servo in worker.arm.layout.primaries[:6]:
                     worker.arm.set_torque(servo, True)
-            self._phase = _Phase.ALIGNING
+        self._phase = _Phase.ALIGNING
         there = True
         speed = self._config.homing.speed * self._config.period
         for worker, part in zip(self._ready(), np.split(np.asarray(action, dtype=np.float64), 2), strict=True):
-            layout, goal = worker.arm.layout, worker.goal
+            layout, goal, position = worker.arm.layout, worker.goal, worker.state.position[:6]
             wanted = np.clip(part[:6], layout.low, layout.high)
-            worker.command(np.append(goal[:6] + np.clip(wanted - goal[:6], -speed, speed), goal[6]))
-            there &= bool(np.all(np.abs(worker.state.position[:6] - wanted) < ALIGNED))
+            ahead = np.clip(goal[:6] + np.clip(wanted - goal[:6], -speed, speed), position - LEAD, position + LEAD)
+            worker.command(np.append(ahead, goal[6]))
+            there &= bool(np.all(np.abs(position - wanted) < ALIGNED))
         if not there:
             return False
         self._release(_Phase.COMMANDING)
@@ -111,7 +149,7 @@ class LeaderArms:
         return np.clip(self._measured() + left * self._offset, self._low, self._high)
 
     def disconnect(self) -> None:
-        """Let go and close. A leader that is being aligned keeps its torque: it would fall."""
+        """Let go and close. A leader on its way keeps its torque: it would fall."""
         workers, self.workers = self.workers, ()
         for worker in workers:
             worker.hold()
@@ -127,11 +165,10 @@ class LeaderArms:
         return self.workers
 
     def _release(self, phase: _Phase) -> None:
-        if self._phase == _Phase.ALIGNING:
-            for worker in self.workers:
-                worker.hold()
-                for servo in worker.arm.layout.primaries[:6]:
-                    worker.arm.set_torque(servo, False)
+        for worker in self.workers:
+            worker.hold()
+            for servo in worker.arm.layout.primaries[:6]:
+                worker.arm.set_torque(servo, False)
         self._phase = phase
 
     def _measured(self) -> FloatArray:
@@ -145,3 +182,7 @@ class LeaderArms:
     @staticmethod
     def _grippers_of() -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         return np.tile(np.arange(7) == 6, 2)
+
+
+def _lies(worker: ArmWorker) -> bool:
+    return worker.mode == Mode.HOLD and worker.arm.at_rest(worker.state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.homing import MinimumJerk, MoveGuard, duration
@@ -86,14 +87,17 @@ class Setpoint:
             return "no fresh command; holding"
         return ""
 
-    def advance(self, state: ArmState, share: float, now: float) -> str:
+    def advance(self, state: ArmState, limp: npt.NDArray[np.bool_], share: float, now: float) -> str:
         """Set the goal of this tick; why a move had to end, or nothing.
 
         Args:
             state: measured.
+            limp: (7,) which joints have no torque.
             share: of the largest speed, for following.
             now: [s]
         """
+        if self.mode == Mode.HOLD:  # hands may carry a limp joint; torque that comes on must not pull it back
+            self.goal = np.where(limp, state.position, self.goal)
         if self.mode == Mode.FOLLOW:
             self.goal = self.goal + np.clip(self._target - self.goal, -share * self._steps, share * self._steps)
         if self.mode == Mode.MOVE and self._move is not None:

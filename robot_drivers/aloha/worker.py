@@ -213,7 +213,8 @@ class ArmWorker:
             if event := self._setpoint.react(now, may_rest=not self.fault):
                 self._note(f"{self.arm.bus.name}: {event}")
             share = self._config.warmth.slow_share if self.verdict.pace == Pace.SLOW else 1.0
-            if objection := self._setpoint.advance(self.state, share, now):
+            limp = np.array([not self.arm.torque[servo.id] for servo in self.arm.layout.primaries])
+            if objection := self._setpoint.advance(self.state, limp, share, now):
                 self._hold(f"{self.arm.bus.name}: move ended: {objection}")
             self.arm.write_goals(self._setpoint.goal)
 

@@ -98,6 +98,11 @@ class ServoModel:
         """Whether it measures and limits current; without, `present_load` is at the same address."""
         return "present_current" in self.registers
 
+    @property
+    def stall_effort(self) -> float:
+        """What it says of its effort when it stalls: current [A], or 1, its load as a share of the largest torque."""
+        return self.stall_current if self.has_current else 1.0
+
     def __getitem__(self, name: str) -> Register:
         """The register of that name.
 

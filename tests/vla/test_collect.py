@@ -15,7 +15,7 @@ import pytest
 
 from tests.fakes import CONF, MAX_STEPS, SEARCH_PATH
 from tests.vla.test_evaluation_kill import ROOT, wait_until
-from vla.data.collect import collect, plan_visits
+from vla.data.collect import collect, main, plan_visits
 from vla.data.lerobot.reader import read_dataset
 from vla.evaluation.config import compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, RefusedError
@@ -98,9 +98,56 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
     assert sorted(keys(tmp_path)) == sorted(keys(undisturbed))
 
 
-def test_impossible_settings_are_refused(tmp_path):
-    with pytest.raises(RefusedError, match="at least 1"):
-        collect(config(tmp_path, "visit=0"), io.StringIO())
+@pytest.mark.parametrize(
+    ("options", "lost"),
+    [
+        (("env.trouble={1/3:refuse}",), {(1, 3)}),
+        (("env.trouble={1/3:refuse}", "collector=rollouts", "policy=fake_steady"), {(1, 3)}),
+        (("+policy.unable=2",), {(2, seed) for seed in range(5)}),
+    ],
+)
+def test_a_scene_that_cannot_be_is_told_once_and_the_others_go_on(tmp_path, options, lost):
+    collect(config(tmp_path, *options), io.StringIO())
+    rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    assert len(rows) == 20
+    refused = [row for row in rows if "free of collisions" in row["error"] or "no skill" in row["error"]]
+    assert {tuple(row["key"][1:]) for row in refused} == lost
+    assert all(row["outcome"] == "ERROR" and row["frames"] == 0 for row in refused)
+    told = io.StringIO()
+    collect(config(tmp_path, *options), told)
+    assert "0 to do" in told.getvalue()
+
+
+def test_what_breaks_is_not_taken_for_a_scene_that_cannot_be(tmp_path):
+    with pytest.raises(EvaluationError, match="died"):
+        collect(config(tmp_path, "env.trouble={1/3:raise}", "workers=1"), io.StringIO())
+    assert [1, 3] not in [json.loads(row)["key"][1:] for row in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("visit=0", "at least 1"),
+        ("tasks=[0,71]", r"got \[71\]"),
+        ("tasks=3", "expected all"),
+        ("env.tasks=[3]", "say tasks="),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path, option, message):
+    with pytest.raises(RefusedError, match=message):
+        collect(config(tmp_path, option), io.StringIO())
+
+
+def test_a_suite_that_would_not_be_collected_is_refused(tmp_path, capsys):
+    assert main(CONF, ["env.suite=libero_goal", f"root={tmp_path}"]) == 2
+    assert "suites=null" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_dataset_is_told_without_a_traceback(tmp_path, capsys):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta" / "info.json").write_text('{"codebase_version": "v1.0"}')
+    assert main(CONF, [SEARCH_PATH, *FAKE, f"root={tmp_path}"]) == 1
+    assert "info.json" in capsys.readouterr().err
 
 
 def test_rollouts_are_recorded_as_they_went(tmp_path):

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.collectors import Collector, DemonstrationCollector, RolloutCollector
 from vla.data.glances import GlanceCollector
+from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_metadata
 from vla.data.lerobot.writer import DatasetWriter
 from vla.evaluation.config import build, compose_config, to_dict, usage
@@ -27,10 +28,16 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         sys.stdout.write(usage(conf, "collect", "python scripts/collect.py"))
         return 0
     try:
-        collect(to_dict(compose_config(conf, "collect", overrides)), sys.stdout)
+        config = to_dict(compose_config(conf, "collect", overrides))
+        if config["suites"] is not None and any(each.startswith("env.suite=") for each in overrides):
+            raise RefusedError("env.suite: `suites` says what is collected; add suites=null to take env.suite.")
+        collect(config, sys.stdout)
     except EvaluationError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
+    except (DatasetError, OSError) as error:
+        sys.stderr.write(f"{error}\nFinished episodes are in the dataset.\n")
+        return EvaluationError.exit_code
     return 0
 
 
@@ -74,19 +81,26 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     finally:
         for child in children:
             child.stop()
-    DatasetWriter(root, robot_type=config["robot_type"]).close()  # exact statistics over all episodes
+        DatasetWriter(root, robot_type=config["robot_type"]).close()  # exact statistics over all episodes
 
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:
     """Every task in turn, `visit` scenes each time, so that the dataset is balanced whenever one stops."""
     node = config["env"]["benchmark"]
     nodes = [node] if config["suites"] is None else [{**node, "suite": suite} for suite in config["suites"]]
+    wanted = config["tasks"]
+    if config["env"].get("tasks", "all") != "all":
+        raise RefusedError("env.tasks: is the evaluator's; here say tasks=[0,3].")
+    if wanted != "all" and not (isinstance(wanted, list) and wanted and all(isinstance(each, int) for each in wanted)):
+        raise RefusedError(f"tasks={wanted}: expected all, or task ids such as [0,3].")
     tasks = [
         (benchmark.name, task.id)
         for benchmark in (build(each, "env.benchmark") for each in nodes)
         for task in benchmark.tasks
-        if config["tasks"] == "all" or task.id in config["tasks"]
+        if wanted == "all" or task.id in wanted
     ]
+    if wanted != "all" and (unknown := sorted(set(wanted) - {task_id for _, task_id in tasks})):
+        raise RefusedError(f"tasks: expected ids of tasks in {', '.join(_suites(nodes))}, got {unknown}.")
     first, last = config["first_seed"], config["first_seed"] + config["episodes"]
     if config["visit"] < 1 or config["episodes"] < 1 or config["workers"] < 1 or config["stride"] < 1:
         raise RefusedError("visit, episodes, workers, stride: expected numbers of at least 1.")
@@ -97,6 +111,10 @@ def plan_visits(config: dict[str, Any]) -> list[Visit]:
         for start in range(first, last, config["visit"])
         for suite, task_id in tasks
     ]
+
+
+def _suites(nodes: Sequence[dict[str, Any]]) -> list[str]:
+    return [str(node.get("suite", node["_target_"])) for node in nodes]
 
 
 def worker_main(connection: Connection[Any, Any], config: dict[str, Any]) -> None:

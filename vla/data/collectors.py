@@ -16,7 +16,7 @@ from vla.data.recorder import Recorder
 from vla.evaluation.config import build
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.plan import EVALUATOR_KEYS
-from vla.protocols import Inference, Subscriber
+from vla.protocols import Inference, SceneRefused, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import Episode, Outcome
@@ -42,6 +42,9 @@ class Collector:
             if hasattr(self.policy, "bind"):
                 self.policy.bind(env.unwrapped)
             yield from self.attempts(env, visit)
+        except SceneRefused as error:  # of the task, before its first scene
+            for seed in visit.seeds:
+                yield refused((visit.suite, visit.task_id, seed), error)
         finally:
             env.close()
             del env
@@ -50,10 +53,19 @@ class Collector:
     def attempts(self, env: Any, visit: Visit) -> Iterator[Attempt]:
         """One scene after the other."""
         for seed in visit.seeds:
-            yield self.attempt(env, (visit.suite, visit.task_id, seed))
+            key = (visit.suite, visit.task_id, seed)
+            try:
+                attempt = self.attempt(env, key)
+            except SceneRefused as error:
+                attempt = refused(key, error)
+            yield attempt
 
     def attempt(self, env: Any, key: Key) -> Attempt:
-        """Run one scene and write what is wanted of it."""
+        """Run one scene and write what is wanted of it.
+
+        Raises:
+            SceneRefused: there is no such scene, or no way in it.
+        """
         raise NotImplementedError
 
     def play(self, env: Any, inference: Inference, recorder: Subscriber, key: Key) -> Episode:
@@ -87,10 +99,7 @@ class DemonstrationCollector(Collector):
         number, unwrapped, stride = scene_seed(key), env.unwrapped, self.config["stride"]
         demonstrator = self._demonstrator(build(self.config["runtime"], "runtime")(self.policy), seed=number)
         recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride, self.config["lookahead"])
-        try:
-            episode = self.play(env, demonstrator, recorder, key)
-        except RuntimeError as error:  # no free arrangement, or nothing that the expert can do
-            return Attempt(key, str(Outcome.ERROR), 0, 0, error=str(error))
+        episode = self.play(env, demonstrator, recorder, key)
         nearest = unwrapped.nearest_official_m
         if nearest < SAME_SCENE_M:
             return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "equals an evaluation scene")
@@ -133,6 +142,11 @@ class RolloutCollector(Collector):
             self.writer.add(data)
         frames = sum(len(data) for data in written)
         return Attempt(key, str(episode.outcome), frames, episode.steps)
+
+
+def refused(key: Key, error: SceneRefused) -> Attempt:
+    """A scene that cannot be, or that the expert cannot do; it is not tried again."""
+    return Attempt(key, str(Outcome.ERROR), 0, 0, error=str(error))
 
 
 def scene_seed(key: Key) -> int:

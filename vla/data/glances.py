@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from vla.data.attempts import Attempt, Key, Visit
-from vla.data.collectors import Collector, scene_seed
+from vla.data.collectors import Collector, refused, scene_seed
 from vla.data.demonstration import FAR, KEYFRAMES
 from vla.data.episode import EpisodeData
+from vla.protocols import SceneRefused
 from vla.types import ActionSpec, Outcome
 
 WORDS = 2  # instructions for each view of a scene
@@ -40,8 +41,8 @@ class GlanceCollector(Collector):
             raw, _ = env.reset(options={"trial": key[2]})
             self.policy.reset()
             aims = self.policy.aims()
-        except RuntimeError as error:  # no free arrangement
-            return Attempt(key, str(Outcome.ERROR), 0, 0, error=str(error))
+        except SceneRefused as error:
+            return refused(key, error)
         for view in range(2):
             if view == 1:
                 raw = _wander(env, generator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from vla.protocols import Inference, ReleasableTeleoperator, Teleoperator
+from vla.protocols import EpisodicTeleoperator, Inference, ReleasableTeleoperator, Teleoperator
 from vla.types import ActionSpec, Commander, Episode, FloatArray, Observation, Step
 
 
@@ -39,6 +39,8 @@ class SharedControl:
         self._spec = spec
         self._released.clear()
         self._hand_back()
+        if isinstance(self._teleoperator, EpisodicTeleoperator):
+            self._teleoperator.reset()
         if self._inference is not None:
             self._inference.reset(spec, last)
         self._last = last

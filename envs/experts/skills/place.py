@@ -12,6 +12,7 @@ from envs.experts.servo import Command
 from envs.experts.skills.base import Phases, travel, way_out
 from envs.experts.skills.pick import PlaceCost, stretch_cost
 from envs.experts.world import World
+from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
 STEP = 0.006  # [m] grid of the maps
@@ -145,7 +146,7 @@ def best_spot(world: World, name: str, region: str) -> Spot:
             if best is None or cost < best[0]:
                 best = (cost, offset)
     if best is None:
-        raise RuntimeError(f"place {name}: no spot in {region}")
+        raise SceneRefused(f"place {name}: no spot in {region}")
     return Spot(region, site.rotation.T @ np.append(best[1], 0.0), centered=True)
 
 

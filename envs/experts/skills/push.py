@@ -15,6 +15,7 @@ from envs.experts.skills.pick import REST_YAW, hold
 from envs.experts.skills.pick_place import PickPlace
 from envs.experts.skills.place import Spot
 from envs.experts.world import STRETCH_COMFORT, World
+from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
 AHEAD = 0.03  # [m] the tips push this far ahead of the middle: farther out the plate tips over
@@ -157,7 +158,7 @@ def choose_target(world: World, goal: Goal) -> tuple[FloatArray, list[str]]:
             if best is None or cost < best[0]:
                 best = (cost, target, blocking)
     if best is None:
-        raise RuntimeError(f"push {goal.subject}: no target")
+        raise SceneRefused(f"push {goal.subject}: no target")
     return best[1], best[2]
 
 

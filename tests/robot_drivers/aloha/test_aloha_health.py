@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from robot_drivers.aloha.config import Homing
 from robot_drivers.aloha.health import Pace
 from robot_drivers.aloha.homing import MinimumJerk, MoveGuard, duration
-from robot_drivers.aloha.layout import VX300S
+from robot_drivers.aloha.layout import VX300S, WX250S
+from robot_drivers.aloha.state import ArmState
 from robot_drivers.emulator.faults import FaultKind
 from robot_drivers.emulator.log import Kind
 from tests.robot_drivers.aloha.bench import HOME, LEFT, TICK, running, wave
@@ -169,3 +172,20 @@ def test_resistance_must_last():
         assert guard.objection(goal, strong, 0.31).startswith("shoulder meets resistance: expected at most 2.64 A")
         assert guard.objection(goal, state, 0.32) == ""
         assert guard.objection(goal, strong, 0.33) == ""
+
+
+@pytest.mark.parametrize(
+    ("joint", "effort", "said"),
+    [
+        (5, 0.7, r"wrist_rotate meets resistance: expected at most 0\.60 of its largest torque, got 0\.70"),
+        (5, -0.55, ""),
+        (4, 1.3, ""),
+        (4, -1.5, r"wrist_angle meets resistance: expected at most 1\.38 A, got -1\.50"),
+    ],
+)
+def test_resistance_is_measured_in_what_the_servo_measures(joint, effort, said):
+    guard = MoveGuard(WX250S, Homing())  # its last two servos tell their load, the others their current
+    here = np.zeros(7)
+    state = ArmState(0.0, here, here, effort * np.eye(7)[joint], {}, {}, frozenset())
+    assert guard.objection(here, state, 0.0) == ""
+    assert re.match(said or "$", guard.objection(here, state, 0.31))
