@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
 
+from vla.embodiment import Embodiment
 from vla.evaluation.config import compose_config, to_dict
 from vla.protocols import SafetyStop, SceneRefused
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
@@ -143,6 +145,30 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class TalkativeEnv(FakeEnv):
+    """Says something else in every trial, as training scenes do."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        trial = (options or {})["trial"]
+        if self._trouble.get(f"{self.task.id}/{trial}") == "no_reset":
+            raise ArithmeticError("no free place")
+        self.task = replace(self.task, instruction=f"push bowl {trial}")
+        return super().reset(seed=seed, options=options)
+
+
+class LonelyEnv(FakeEnv):
+    """So large that two do not fit into a process, and, as simulations are, a web of cycles."""
+
+    alive: ClassVar[weakref.WeakSet[FakeEnv]] = weakref.WeakSet()
+
+    def __init__(self, suite: str, task_id: int, **options: Any) -> None:
+        super().__init__(suite, task_id, **options)
+        if self.alive:
+            raise MemoryError("the environment before this one is still there")
+        self.alive.add(self)
+        self._cycle = self
+
+
 class FakeDemonstrations(FakeEnv):
     """Scenes to learn from: any seed is a trial, images may be read late, the camera looks straight down."""
 
@@ -190,6 +216,27 @@ class SteadyPolicy(PushPolicy):
         return [self.infer(observation) for observation in observations]
 
 
+class RobotPolicy(SteadyPolicy):
+    """One that says which robot it is for, and whether it looks."""
+
+    def __init__(self, cameras: Sequence[str], state: int, action: int, blind: bool = False) -> None:
+        super().__init__()
+        names = [[f"{part}_{i}" for i in range(size)] for part, size in (("s", state), ("a", action))]
+        self.embodiment = Embodiment("fake", tuple(cameras), tuple(names[0]), tuple(names[1]), chunk=4, hz=20.0)
+        self.blind = blind
+
+
+class FilePolicy(SteadyPolicy):
+    """Read from a folder, as a checkpoint is; may save another one while it is built, as a training would."""
+
+    def __init__(self, checkpoint: str, save: str | None = None) -> None:
+        super().__init__()
+        file = Path(checkpoint) / "strength.txt"
+        self._strength = float(file.read_text())
+        if save is not None:
+            file.write_text(save)
+
+
 class BoundPolicy(SteadyPolicy):
     """Reads the environment itself. It knows nothing of task `unable`."""
 
@@ -202,6 +249,9 @@ class BoundPolicy(SteadyPolicy):
         if env.task.id == self._unable:
             raise SceneRefused(f"task {env.task.id}: no skill for it")
         self._env = env
+
+    def unbind(self) -> None:
+        self._env = None
 
     def infer(self, observation: Observation) -> ActionChunk:
         action = np.array([1.0, -np.sign(self._env.flat_state()[1])])
@@ -235,12 +285,15 @@ class FakeRobot:
     def __init__(self, refuse_at: int | None = None, sag: float = 0.0, trouble: str = "") -> None:
         self._trouble = trouble
         self.state, self.log, self.sent, self.stopped = np.zeros(3), [""] * 0, [np.zeros(3)] * 0, False
+        self.goal = self.state
         self._refuse_at, self._sag, self._time = refuse_at, sag, 50.0
 
     def connect(self) -> None:
         self.log.append("connect")
         if self._trouble == "unplugged":
             raise RuntimeError("follower_left: no such port")
+        if self._trouble == "interrupted early":
+            os.kill(os.getpid(), signal.SIGINT)
 
     def go_to(self, state: FloatArray) -> None:
         if self._trouble == "interrupted":
@@ -248,6 +301,10 @@ class FakeRobot:
             raise SafetyStop("go_to: stopped on the way")
         self.log.append(f"go_to {np.round(state, 3).tolist()}")
         self.state, self.stopped = np.array(state, dtype=np.float64), False
+        self.goal = self.state
+
+    def get_goal(self) -> FloatArray:
+        return self.goal.copy()
 
     def get_reading(self) -> Reading:
         self._time += 0.02
@@ -264,11 +321,12 @@ class FakeRobot:
             raise SafetyStop("waist: too fast")
         self.state = np.round(action, 3) - np.array([0.0, self._sag, 0.0])
         self.sent.append(np.round(action, 3))
+        self.goal = self.sent[-1]
         return self.sent[-1].copy()
 
     def stop(self) -> None:
         self.log.append("stop")
-        self.stopped = True
+        self.stopped, self.goal = True, self.state
 
     def disconnect(self) -> None:
         self.log.append("disconnect")
@@ -299,6 +357,14 @@ QUICK = ("env=fake", "policy=fake_push", "env.preflight=null", "eval.videos=none
 def fake_config(run_dir: Path, *overrides: str) -> dict[str, Any]:
     """A resolved eval config for the fake benchmark, without preflight and videos unless asked for."""
     return to_dict(compose_config(CONF, "eval", [SEARCH_PATH, *QUICK, f"run_dir={run_dir}", *overrides]))
+
+
+TIME_FIELDS = ("wall_s", "sim_s", "render_s", "policy_s")  # what may differ between two runs of a plan
+
+
+def timeless(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without what the clock says."""
+    return [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in rows]
 
 
 def fake_row(task_id: int = 0, trial: int = 0, outcome: str = "SUCCESS", **fields: Any) -> dict[str, Any]:

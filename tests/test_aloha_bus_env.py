@@ -13,6 +13,8 @@ from tests.envs.contract import EnvContract
 from vla.evaluation.config import build, compose_config, to_dict
 from vla.evaluation.plan import EVALUATOR_KEYS
 from vla.protocols import SafetyStop
+from vla.runtime.safety import LimitFilter
+from vla.types import Observation
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -69,6 +71,24 @@ def test_a_task_through_the_bus_begins_as_in_the_simulation_and_repeats_exactly(
     np.testing.assert_array_equal(wave(fresh), first)
     np.testing.assert_array_equal(fresh.flat_state(), env.flat_state())
     fresh.close()
+
+
+def test_what_the_polite_layer_lets_through_is_sent_from_the_start_pose_on(env):
+    raw, info = env.reset(options={"trial": 0})
+    begin, limits, sent = to_state(START), LimitFilter(env.action_spec), []
+    np.testing.assert_array_equal(info["sent"], begin)
+    limits.reset(info["sent"])
+    for tick in range(24):
+        wish = begin.copy()
+        wish[[1, 5]] += 0.5 if tick // 8 % 2 == 0 else -0.5  # turns back at full speed
+        wish[6] = 0.5
+        allowed, _ = limits(wish, Observation({}, raw["state"], "", 0.0))
+        raw, _, _, _, info = env.step(allowed)
+        limits.was_sent(info["sent"])
+        np.testing.assert_array_equal(info["sent"], allowed)
+        sent.append(allowed)
+    assert np.ptp(np.array(sent)[:, 5]) > 0.3
+    assert sent[-1][6] == 0.5
 
 
 def test_a_jump_is_refused_by_the_robot_and_nothing_moves(env):

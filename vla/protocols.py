@@ -4,6 +4,7 @@ Simulation is a plain `gymnasium.Env`. What the loop and the evaluator read besi
 
 - observation: `{"images": {camera: (H, W, 3) uint8}, "state": (S,) float64}`; images may be rendered when read;
 - `reset(options={"trial": k})`; `info["instruction"]`, `info["is_success"]`, `info["time"]` [s];
+- `info["sent"]` (A,), if given: what the robot was really told last, also at a reset; the next action goes on from it;
 - on `env.unwrapped`: `action_spec: ActionSpec`, `task: TaskSpec`, `flat_state() -> (N,) float64`, and
   `timing: dict[str, float]` with the seconds spent in `sim` and `render` since the last reset.
 """
@@ -40,7 +41,7 @@ class BatchedPolicy(Policy, Protocol):
     """A policy that answers several observations at once."""
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
-        """Plan for each observation; the answers equal those of single queries."""
+        """Plan for each observation; the answers equal those of single queries, but for rounding."""
 
 
 @runtime_checkable
@@ -67,10 +68,26 @@ class PrefixPolicy(Policy, Protocol):
 
 @runtime_checkable
 class PrivilegedPolicy(Policy, Protocol):
-    """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only."""
+    """A policy that reads the simulator's state, such as a scripted expert. It still acts by actions only.
+
+    One that keeps what it was bound to should have `unbind()` as well, which lets go of it: it is called before the
+    next environment is built, for two at a time are too large.
+    """
 
     def bind(self, env: Any) -> None:
         """Attach to the unwrapped `gymnasium.Env` that is about to be run."""
+
+
+@runtime_checkable
+class SpecPolicy(Policy, Protocol):
+    """A policy that must know the robot: doing nothing means something else to each."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        """Learn what an action means; called before the first episode in an environment.
+
+        Raises:
+            ValueError: it cannot act on such a robot.
+        """
 
 
 class Inference(Protocol):
@@ -93,7 +110,7 @@ class Inference(Protocol):
 
         Args:
             spec: what an action means.
-            last: (A,) what the robot was told last, when it is under way; None at the start of an episode.
+            last: (A,) what the robot was told last; None if nobody knows, as at the start of most simulations.
         """
 
     def next_action(self, observation: Observation) -> FloatArray:
@@ -103,8 +120,15 @@ class Inference(Protocol):
 class SafetyFilter(Protocol):
     """The polite layer: clips and flags, or raises `SafetyStop`."""
 
-    def reset(self) -> None:
-        """Start a new episode."""
+    def reset(self, last: FloatArray | None = None) -> None:
+        """Start a new episode at rest.
+
+        Args:
+            last: (A,) what the robot was told last; None if nobody knows.
+        """
+
+    def was_sent(self, action: FloatArray) -> None:
+        """(A,) what was really sent in this tick; the next action is compared with it."""
 
     def __call__(self, action: FloatArray, observation: Observation) -> tuple[FloatArray, bool]:
         """(A,) requested -> (A,) allowed, and whether it was changed."""
@@ -131,6 +155,11 @@ class Robot(Protocol):
 
     def get_reading(self) -> Reading:
         """Ask the sensors now."""
+
+    def get_goal(self) -> FloatArray:
+        """(A,) where the robot was last told to be, on the scale of actions. A state is no action: an arm sags, and a
+        gripper's state may be on another scale.
+        """
 
     def send_action(self, action: FloatArray) -> FloatArray:
         """Command (A,); returns (A,) what was really sent.

@@ -97,6 +97,7 @@ class ActionSpec:
         low, high: (A,) limits.
         max_step: (A,) the largest allowed change between two ticks at `hz`; inf where there is no limit.
         hz: [1/s] control rate.
+        max_step_change: (A,) the largest allowed change of that change from one tick to the next; None: no limit.
     """
 
     kind: Literal["joint_position", "eef_delta"]
@@ -105,12 +106,14 @@ class ActionSpec:
     high: FloatArray  # (A,)
     max_step: FloatArray  # (A,)
     hz: float
+    max_step_change: FloatArray | None = None  # (A,)
 
     def __post_init__(self) -> None:
         shape = (len(self.names),)
-        for name in ("low", "high", "max_step"):
-            if np.shape(getattr(self, name)) != shape:
-                raise ValueError(f"ActionSpec.{name}: expected shape {shape}, got {np.shape(getattr(self, name))}")
+        for name in ("low", "high", "max_step", "max_step_change"):
+            value = getattr(self, name)
+            if value is not None and np.shape(value) != shape:
+                raise ValueError(f"ActionSpec.{name}: expected shape {shape}, got {np.shape(value)}")
 
     @property
     def gripper(self) -> npt.NDArray[np.bool_]:

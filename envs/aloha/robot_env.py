@@ -90,7 +90,7 @@ class AlohaRobotEnv(AlohaEnv):
         self._reading = self._robot.get_reading()
         self._seen = Snapshot.take(self.scene.model, self.scene.data)
         self.timing["sim"] += time.perf_counter() - started
-        return self._observation(), info | {"channels": self._reading.channels}
+        return self._observation(), info | {"channels": self._reading.channels, "sent": to_state(START)}
 
     def step(self, action: FloatArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Command the robot, and look at the end of the tick of 20 ms.
@@ -101,7 +101,7 @@ class AlohaRobotEnv(AlohaEnv):
         """
         action = self._checked(action)
         started = time.perf_counter()
-        self._robot.send_action(self._to_robot(action))
+        sent = np.where(self.action_spec.gripper, action, self._robot.send_action(self._to_robot(action)))
         self._due += 1.0 / HZ
         self._clock.sleep_until(self._due)
         self._reading = self._robot.get_reading()
@@ -110,7 +110,7 @@ class AlohaRobotEnv(AlohaEnv):
         self._seen = Snapshot.take(self.scene.model, self.scene.data)
         self.timing["sim"] += time.perf_counter() - started
         info = self._info(success) | {"channels": self._reading.channels, "events": self._reading.events}
-        return self._observation(), float(success), success, self._steps >= self.task.max_steps, info
+        return self._observation(), float(success), success, self._steps >= self.task.max_steps, info | {"sent": sent}
 
     def close(self) -> None:
         """Let go of the robot, free the OpenGL objects."""

@@ -47,6 +47,11 @@ class LookaheadExpert:
         self._expert.bind(env)
         self.reset()
 
+    def unbind(self) -> None:
+        """Let go of the environment, so that its memory can be given back."""
+        self._env, self._foreseen = None, []
+        self._expert.unbind()
+
     def reset(self) -> None:
         """Forget every plan."""
         self._foreseen = []

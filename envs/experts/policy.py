@@ -56,6 +56,11 @@ class LiberoExpert:
         self._world = World(env)
         self.reset()
 
+    def unbind(self) -> None:
+        """Let go of the environment, so that its memory can be given back."""
+        self._env = self._world = self._skill = None
+        self._goals = []
+
     def reset(self) -> None:
         """Forget every plan and read the goal again; the next action starts from what is there."""
         if self._world is not None:

@@ -56,7 +56,8 @@ def _try_backend(backend: str) -> str:
     tried = subprocess.run([sys.executable, "-c", _DRAW], env=environment, capture_output=True, text=True, check=False)
     if tried.returncode == 0:
         return f"works: {tried.stdout.strip()}"
-    return f"not available: {tried.stderr.strip().splitlines()[-1]}"
+    said = tried.stderr.strip().splitlines() or [f"the process died without a word (exit code {tried.returncode})"]
+    return f"not available: {said[-1]}"
 
 
 def _say(name: str, *values: str) -> None:

@@ -69,11 +69,14 @@ class AlohaRobot:
         margin = config.limits.margin
         low = [np.append(arm.layout.low + margin, 0.0) for arm in arms]
         high = [np.append(arm.layout.high - margin, 1.0) for arm in arms]
-        step = np.tile(np.append(np.full(6, config.limits.speed / config.hz), np.inf), 2)
+        step, change = (
+            np.tile(np.append(np.full(6, largest), np.inf), 2)
+            for largest in (config.limits.speed / config.hz, config.limits.acceleration / config.hz**2)
+        )
         entries = (*(f"{joint} [rad]" for joint in JOINTS), "gripper [0 closed, 1 open]")
         names = tuple(f"{side}_{entry}" for side in SIDES for entry in entries)
         self.action_spec = ActionSpec(
-            "joint_position", names, np.concatenate(low), np.concatenate(high), step, config.hz
+            "joint_position", names, np.concatenate(low), np.concatenate(high), step, config.hz, change
         )
         self.state_names = names
         self.cameras = tuple(self._cameras)
@@ -93,13 +96,13 @@ class AlohaRobot:
             raise RuntimeError(self._refusal)
         if self.workers:
             raise RuntimeError("AlohaRobot.connect: expected a robot that is not connected; call disconnect() first")
+        self._stopped.clear()  # first: a stop that comes meanwhile counts
         open_all(self._cameras, self._clock)
         try:
             workers = start_workers(self._arms, self._clock, torque=True, write_eeprom=self._write_eeprom)
         except BaseException:
             close_all(self._cameras)
             raise
-        self._stopped.clear()
         self._last = None
         self.workers = workers
 
@@ -162,6 +165,12 @@ class AlohaRobot:
             events=events,
         )
 
+    def get_goal(self) -> FloatArray:
+        """(14,) the last action; where the arms were told to be when the last motion was not an action."""
+        workers = self._connected()
+        last = self._following(workers)
+        return self._standing(workers) if last is None else last.copy()
+
     def send_action(self, action: FloatArray, decided_at: float | None = None) -> FloatArray:
         """Command (14,); the arms take it in their next tick.
 
@@ -181,7 +190,10 @@ class AlohaRobot:
             self._require_ready(workers)
             action = np.array(action, dtype=np.float64)
             self._gate.check_form(action, 0.0 if decided_at is None else now - decided_at)
-            last, present = self._last_command(workers), self._present(workers)
+            last, present = self._following(workers), self._present(workers)
+            if last is None:
+                self._gate.reset()
+                last = self._standing(workers)
             action = self._slowed(workers, action, last)
             self._gate.check(action, last, present)
             for worker, part in zip(workers, np.split(action, 2), strict=True):
@@ -250,10 +262,11 @@ class AlohaRobot:
         self._last = None
 
     def _move(self, workers: Sequence[ArmWorker], ends: Sequence[FloatArray]) -> None:
+        self._stopped.clear()  # first: a stop that comes while faults are cleared counts
         reasons = [reason for worker in workers if (reason := worker.clear_fault())]
         if reasons:
+            self._stopped.set()
             raise SafetyStop("; ".join(reasons))
-        self._stopped.clear()
         self._gate.reset()
         self._last = None
         seconds = max(worker.move_time(end) for worker, end in zip(workers, ends, strict=True))
@@ -269,11 +282,13 @@ class AlohaRobot:
                 self._hold(workers)
                 raise SafetyStop(f"slow move: {reason}. The robot holds")
 
-    def _last_command(self, workers: Sequence[ArmWorker]) -> FloatArray:
-        """(14,) the action before; where the arms were told to be when the last motion was not an action."""
-        if self._last is not None and all(worker.mode == Mode.FOLLOW for worker in workers):
-            return self._last
-        self._gate.reset()
+    def _following(self, workers: Sequence[ArmWorker]) -> FloatArray | None:
+        """(14,) the last action; None when the last motion was not an action."""
+        last = self._last
+        return last if all(worker.mode == Mode.FOLLOW for worker in workers) else None
+
+    def _standing(self, workers: Sequence[ArmWorker]) -> FloatArray:
+        """(14,) where the arms were last told to be, by whatever motion."""
         return np.concatenate([self._to_action(worker.goal) for worker in workers])
 
     def _present(self, workers: Sequence[ArmWorker]) -> FloatArray:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import QUICK, SEARCH_PATH, fake_config
+from tests.fakes import QUICK, SEARCH_PATH, fake_config, timeless
 from vla.evaluation.evaluate import evaluate
-from vla.evaluation.journal import TIME_FIELDS, read_rows
+from vla.evaluation.journal import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
@@ -75,12 +75,9 @@ def test_killed_three_times_it_ends_with_the_rows_of_an_uninterrupted_run(tmp_pa
     quiet = tmp_path / "quiet"
     with open(os.devnull, "w") as sink:
         evaluate(fake_config(quiet, "eval.episodes=3", "eval.workers=1"), "", sink)
-    timeless = [
-        [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in read_rows(file)]
-        for file in (journal, quiet / "episodes.jsonl")
-    ]
-    assert timeless[0] == timeless[1]
-    assert len(timeless[0]) == 12
+    killed, reference = (timeless(read_rows(file)) for file in (journal, quiet / "episodes.jsonl"))
+    assert killed == reference
+    assert len(killed) == 12
 
 
 def test_ctrl_c_reaches_the_whole_group_and_gives_one_message(tmp_path):

@@ -8,11 +8,13 @@ from functools import partial
 
 import pytest
 
-from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config
+from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config, timeless
 from vla.evaluation import evaluate as module
 from vla.evaluation.errors import InterruptedRunError, RefusedError
 from vla.evaluation.evaluate import evaluate, main, repeat_command
-from vla.evaluation.journal import TIME_FIELDS, Journal, JournalError, read_rows
+from vla.evaluation.journal import Journal, JournalError, read_rows
+from vla.evaluation.plan import make_plan
+from vla.evaluation.run_folder import RunFolder
 
 COMMAND = "python scripts/eval.py"
 
@@ -22,10 +24,6 @@ def run(path, *overrides):
     stream = io.StringIO()
     evaluate(fake_config(path, *overrides), COMMAND, stream)
     return read_rows(path / "episodes.jsonl"), stream.getvalue()
-
-
-def timeless(rows):
-    return [{name: value for name, value in row.items() if name not in TIME_FIELDS} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +51,27 @@ def test_one_run_gives_a_complete_account(tmp_path):
     assert {"config.yaml", "plan.json"} <= set(os.listdir(path))
     assert "2/2 episodes" in text
     assert "all tasks" in text
+
+
+def test_without_cameras_there_is_no_video_and_no_error(tmp_path):
+    rows, _ = run(tmp_path / "run", "env.cameras=[]", "policy=fake_bound", "eval.videos=all", "env.tasks=[0]")
+    assert (rows[0]["outcome"], rows[0]["error"], rows[0]["video"]) == ("SUCCESS", None, None)
+
+
+def test_rows_and_report_have_the_words_of_the_episode(tmp_path):
+    path, trouble = tmp_path / "run", "env.trouble={0/1:raise,0/2:no_reset}"
+    rows, text = run(path, "env._target_=tests.fakes.TalkativeEnv", "env.tasks=[0]", "eval.episodes=3", trouble)
+    planned = make_plan(fake_config(path)).tasks[0].instruction
+    assert [row["outcome"] for row in rows] == ["SUCCESS", "ERROR", "ERROR"]
+    assert [row["instruction"] for row in rows] == ["push bowl 0", "push bowl 1", planned]
+    assert "3 instructions, such as: push bowl 0" in text
+    assert "3 instructions, such as: push bowl 0" in (path / "report.html").read_text()
+
+
+def test_an_environment_is_gone_before_the_next_is_built(tmp_path):
+    lonely = ("env._target_=tests.fakes.LonelyEnv", "policy=fake_bound", "eval.workers=1", "eval.episodes=2")
+    rows, _ = run(tmp_path / "run", *lonely, "env.tasks=[0,1]", "env.trouble={0/0:raise}")
+    assert [row["outcome"] for row in rows] == ["ERROR", "SUCCESS", "SUCCESS", "SUCCESS"]
 
 
 def test_rows_do_not_depend_on_workers_order_errors_or_deaths(tmp_path, reference):
@@ -101,6 +120,53 @@ def test_a_policy_that_cannot_be_built_is_refused(tmp_path):
         run(tmp_path / "other", "runtime.execute=0", "eval.workers=1")
 
 
+@pytest.mark.parametrize("inference", ["worker", "shared"])
+def test_a_policy_of_another_robot_is_refused_before_the_first_episode(tmp_path, inference):
+    other = ("policy=fake_robot", "policy.cameras=[front,top]", "policy.state=8", "policy.action=7")
+    with pytest.raises(RefusedError) as refused:
+        run(tmp_path / "run", *other, f"eval.inference={inference}", "eval.videos=all")
+    for part in (
+        "for the robot 'fake'",
+        "['top'] are not among ['front', 'wrist']",
+        "expects 8 numbers, the environment gives 3",
+        "gives 7 numbers, the environment takes 2",
+    ):
+        assert part in str(refused.value)
+    assert read_rows(tmp_path / "run" / "episodes.jsonl") == []
+    assert not list((tmp_path / "run" / "videos").iterdir())
+
+
+@pytest.mark.parametrize("which", [[], ["policy.state=0"], ["policy.cameras=[top]", "policy.blind=true"]])
+def test_a_policy_that_fits_is_run(tmp_path, which):
+    rows, _ = run(tmp_path / "run", "policy=fake_robot", *which, "env.tasks=[0]", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"]
+
+
+def test_hold_takes_its_action_from_the_robot(tmp_path):
+    rows, _ = run(tmp_path / "run", "policy=hold", "env.tasks=[0]", "eval.workers=1")
+    assert [(row["outcome"], row["steps"], row["error"]) for row in rows] == [("FAILURE", 40, None)]
+    with pytest.raises(RefusedError, match=r"policy\.action: expected 2 numbers.*got 3"):
+        run(tmp_path / "other", "policy=hold", "+policy.action=[0,0,0]", "env.tasks=[0]", "eval.workers=1")
+    with pytest.raises(RefusedError, match=r"HoldPolicy must know the robot.*eval\.inference=worker"):
+        run(tmp_path / "shared", "policy=hold", "eval.inference=shared")
+
+
+def test_a_run_of_errors_only_does_not_end_well(tmp_path, capsys):
+    arguments = [
+        SEARCH_PATH,
+        *QUICK,
+        "policy=fake_nan",
+        "env.tasks=[0]",
+        "eval.workers=1",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    assert main(CONF, arguments) == 1
+    said = capsys.readouterr()
+    assert "Every episode ended in an ERROR" in said.err
+    assert "expected finite numbers" in said.err
+    assert "Report: " in said.out
+
+
 DRIFT = "env.preflight={_target_:tests.fakes.fake_preflight,drifts:[floor is dark]}"
 
 
@@ -122,25 +188,84 @@ def test_allowed_drift_marks_every_output(tmp_path):
 
 def test_a_folder_of_another_plan_or_of_none_is_refused(tmp_path):
     path = tmp_path / "run"
-    run(path, "env.tasks=[0]", "eval.workers=1")
+    two = ("env.tasks=[0]", "eval.episodes=2")
+    run(path, *two, "eval.workers=1")
     before = (path / "episodes.jsonl").read_bytes()
     with pytest.raises(RefusedError, match=r"already holds a run of this plan.*eval\.resume=true"):
-        run(path, "env.tasks=[0]")
+        run(path, *two)
     with pytest.raises(RefusedError, match=r"(?s)another plan.*env\.size: there 32, now 64"):
-        run(path, "env.tasks=[0]", "env.size=64", "eval.resume=true")
+        run(path, *two, "env.size=64", "eval.resume=true")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.png").touch()
     with pytest.raises(RefusedError, match="not empty and not a run folder"):
         run(tmp_path / "photos", "eval.resume=true")
     fingerprint = json.loads((path / "fingerprint.json").read_text())
     (path / "fingerprint.json").write_text(json.dumps({**fingerprint, "python": "2.7"}))
-    (path / "episodes.jsonl").write_bytes(b"")
+    (path / "episodes.jsonl").write_bytes(before[: before.index(b"\n") + 1])
     with pytest.raises(RefusedError, match=r"(?s)other conditions.*python: then '2\.7', now '3"):
-        run(path, "env.tasks=[0]", "eval.resume=true")
+        run(path, *two, "eval.resume=true")
     (path / "episodes.jsonl").write_bytes(before)
-    rows, _ = run(path, "env.tasks=[0]", "eval.resume=true")  # nothing left to do
-    assert len(rows) == 1
+    rows, _ = run(path, *two, "eval.resume=true")  # nothing left to do
+    assert len(rows) == 2
     assert (path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_command_with_a_mistake_does_not_occupy_its_folder(tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(RefusedError, match=r"policy: cannot build .* No such file"):
+        run(path, "policy=fake_file", "policy.checkpoint=typo", "env.tasks=[0]")
+    (tmp_path / "strength.txt").write_text("0.5")
+    rows, _ = run(path, "policy=fake_file", f"policy.checkpoint={tmp_path}", "env.tasks=[0]", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"]
+    assert json.loads((path / "plan.json").read_text())["identity"]["policy"]["checkpoint"] == str(tmp_path)
+    assert str(tmp_path) in (path / "config.yaml").read_text()
+    assert list(json.loads((path / "fingerprint.json").read_text())["policy_files"]) == ["checkpoint"]
+
+
+def test_a_folder_that_is_being_run_is_not_taken_over(tmp_path):
+    path = tmp_path / "run"
+    folder = RunFolder(path)
+    folder.prepare()
+    with Journal(folder.journal), pytest.raises(RefusedError, match="another process is running in this folder"):
+        run(path)
+    assert not folder.plan.exists()
+
+
+def test_another_checkpoint_under_the_same_name_is_refused_or_marked(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    file, path = tmp_path / "checkpoint" / "strength.txt", tmp_path / "run"
+    file.write_text("0.5")
+    plan = (
+        "policy=fake_file",
+        f"policy.checkpoint={file.parent}",
+        "env.tasks=[0]",
+        "eval.episodes=2",
+        "eval.workers=1",
+    )
+    run(path, *plan)
+    first = (path / "episodes.jsonl").read_bytes()
+    (path / "episodes.jsonl").write_bytes(first[: first.index(b"\n") + 1])
+    file.write_text("0.6")
+    with pytest.raises(RefusedError, match=r"(?s)other conditions.*policy_files\.checkpoint\.strength\.txt: then"):
+        run(path, *plan, "eval.resume=true")
+    rows, text = run(path, *plan, "eval.resume=true", "eval.allow_drift=true")
+    assert [row.get("drifted", False) for row in rows] == [False, True]
+    assert "DRIFTED: policy_files.checkpoint.strength.txt: then" in text
+    assert "DRIFTED: this machine does not conform, or what is run has changed" in text
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["drifted"] is True
+    files = [part["policy_files"] for part in (summary["fingerprint"], *summary["fingerprint"]["continued"])]
+    assert len(files) == 2
+    assert files[0] != files[1]
+    assert "policy_files.checkpoint.strength.txt: at first" in (path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("inference", ["worker", "shared"])
+def test_a_checkpoint_that_changes_under_a_run_ends_it(tmp_path, inference):
+    (tmp_path / "strength.txt").write_text("0.5")
+    plan = ("policy=fake_file", f"policy.checkpoint={tmp_path}", "policy.save='0.6'", f"eval.inference={inference}")
+    with pytest.raises(RefusedError, match=r"(?s)its files changed while the run was going.*strength\.txt.*0 episodes"):
+        run(tmp_path / "run", *plan, "eval.workers=1")
 
 
 def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path, monkeypatch, reference):

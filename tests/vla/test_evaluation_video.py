@@ -11,6 +11,7 @@ from vla.evaluation.video import VideoRecorder
 from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
+from vla.types import Episode, Observation, Outcome, Step
 
 
 def film(folder, stride=4, task_id=0, max_steps=40, trouble=None, drifted=False, **settings):
@@ -54,6 +55,17 @@ def test_odd_sizes_and_any_number_of_cameras(tmp_path, size, cameras):
     height, width = decode(recorder.path)[3][0].shape[:2]
     assert height % 2 == width % 2 == 0
     assert width >= size * min(2, len(cameras))
+
+
+def test_without_a_camera_nothing_is_filmed(tmp_path):
+    observation = Observation({}, np.zeros(3), "go", 0.0)
+    step = Step(0, observation, np.zeros(2), np.zeros(2), False, False, observation)
+    recorder = VideoRecorder(tmp_path / "videos" / "name", hz=20.0, stride=1)
+    recorder.on_episode_start(observation)
+    recorder.on_step(step)
+    recorder.on_episode_end(Episode("push", "go", 0, Outcome.FAILURE, 1, 1), observation)
+    assert recorder.path is None
+    assert not (tmp_path / "videos").exists()
 
 
 def test_index_comes_first_so_that_a_browser_can_start(tmp_path):

@@ -75,6 +75,19 @@ def test_ten_steps_then_reload_and_act(head, tmp_path):
             assert (again - actions).abs().max() < 1e-3
 
 
+def test_batches_go_where_the_model_is(monkeypatch):
+    model, seen = adapted().to("meta"), []  # stands for a GPU
+
+    def loss(inputs, actions, **options):
+        seen.extend([*vars(inputs).values(), actions])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "loss", loss)
+    with pytest.raises(KeyboardInterrupt):
+        Finetuner(model, FinetuneSettings(1)).run(batches())
+    assert {tensor.device.type for tensor in seen if tensor is not None} == {"meta"}
+
+
 def test_merge_notices_a_wrong_scale():
     model = adapted()
     Finetuner(model, FinetuneSettings(3, schedule=Schedule(peak=5e-2))).run(batches())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+
 import numpy as np
 import pytest
 
@@ -65,9 +69,55 @@ def test_glances_carry_words_and_unknown_keyframes_frame_by_frame(tmp_path):
 
 def test_a_dataset_that_grew_is_decoded_anew(tmp_path):
     write(tmp_path / "d", episode(3))
-    assert len(load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")) == 3
+    before = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    assert len(before) == 3
     write(tmp_path / "d", episode(2))
-    assert len(load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")) == 5
+    after = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    assert len(after) == 5
+    assert after.content != before.content
+    assert before.images.mean() > 0  # who trains on the old frames still can
+
+
+def test_of_a_dataset_that_changed_only_the_newest_frames_are_kept(tmp_path):
+    write(tmp_path / "d", episode(3))
+    write(tmp_path / "other", episode(4))
+    for size in (32, 48):
+        load_frames(tmp_path / "d", CAMERAS, size, tmp_path / "cache")
+    load_frames(tmp_path / "other", CAMERAS, 32, tmp_path / "cache")
+    assert len(list(tmp_path.glob("cache/**/done"))) == 3
+    write(tmp_path / "d", episode(2))
+    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    assert len(list(tmp_path.glob("cache/**/done"))) == 2
+
+
+def test_a_dataset_that_was_recorded_anew_is_decoded_anew(tmp_path):
+    write(tmp_path / "d", episode(3, 50))
+    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    shutil.rmtree(tmp_path / "d")
+    write(tmp_path / "d", episode(3, 90))
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    np.testing.assert_allclose(frames.images.mean(axis=(2, 3, 4)), [[190, 90]] * 3, atol=3)
+    np.testing.assert_array_equal(frames.state, 90)
+
+
+def test_a_copy_of_a_dataset_has_the_same_content(tmp_path):
+    write(tmp_path / "d", episode(3))
+    shutil.copytree(tmp_path / "d", tmp_path / "copy")
+    one, other = (load_frames(tmp_path / name, CAMERAS, 32, tmp_path / "cache") for name in ("d", "copy"))
+    assert one.content == other.content
+
+
+def test_a_full_disk_is_said_before_any_image_is_decoded_and_leaves_nothing(tmp_path, monkeypatch):
+    write(tmp_path / "d", episode(3))
+
+    def full(descriptor, start, size):
+        assert size >= 3 * 2 * 3 * 32 * 32
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DatasetError, match=r"cannot hold the decoded frames of .*No space left.*cache=\.\.\."):
+        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    assert not list(tmp_path.glob("cache/**/*.npy"))
 
 
 def test_a_recording_without_labels_is_refused(tmp_path):

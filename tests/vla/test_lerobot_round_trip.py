@@ -127,7 +127,7 @@ def test_metadata_is_read_without_data_and_of_an_empty_folder(tmp_path):
 
 
 def test_info_says_what_lerobot_reads(tmp_path):
-    with DatasetWriter(tmp_path / "set", robot_type="libero", embodiment={"name": "libero"}) as writer:
+    with DatasetWriter(tmp_path / "set", robot_type="libero") as writer:
         for number in range(4):
             writer.add(make_episode(number))
     info = json.loads((tmp_path / "set/meta/info.json").read_text())
@@ -138,7 +138,6 @@ def test_info_says_what_lerobot_reads(tmp_path):
     }  # fmt: skip
     assert info["features"]["phase"] == {"dtype": "int64", "shape": [1], "names": None, "labels": ["reach", "grasp"]}
     assert info["features"][IMAGES + "wrist"]["dtype"] == "video"
-    assert json.loads((tmp_path / "set/meta/embodiment.json").read_text()) == {"name": "libero"}
 
 
 STEADY = {STATE: np.zeros((5, 8)), ACTION: np.zeros((5, 7))}

@@ -36,6 +36,7 @@ def recorded(number, task="push", length=6, **changes):
         "sim.problem_info": json.dumps(INFO),
     }
     parts = {
+        "instruction": f"{task} bowl 0",
         "fps": 20,
         "images": {
             camera: np.stack([picture(number + i, t, length) for t in range(length)])
@@ -108,6 +109,15 @@ def test_a_failure_has_no_reward(tmp_path):
     with h5py.File(path) as file:
         assert file["data/demo_0/rewards"][:].sum() == 0
         assert file["data/demo_0/dones"][-1] == 1
+
+
+def test_a_task_with_several_instructions_is_refused(tmp_path):
+    dataset = dataset_of(tmp_path / "set", recorded(0), recorded(1, instruction="push the plate"))
+    with pytest.raises(
+        DatasetError, match=r"episode 1: its words are 'push the plate', those of episode 0 of the same task"
+    ):
+        export_libero_hdf5(dataset, tmp_path / "out")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 WITHOUT = {name: value for name, value in recorded(0).extras.items() if name != "sim.state"}

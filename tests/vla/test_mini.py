@@ -195,6 +195,19 @@ def test_a_checkpoint_comes_back_and_acts(tmp_path):
     np.testing.assert_allclose(batch[1].actions, chunk.actions, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["flow", "diffusion"])
+def test_noise_does_not_depend_on_the_place_in_the_batch(tmp_path, kind):
+    torch.manual_seed(0)
+    config = dataclasses.replace(TINY, head=kind)
+    written = dataclasses.replace(checkpoint(MiniVLA(config)), config=config)
+    write_checkpoint(tmp_path, written)
+    policy = MiniPolicy(str(tmp_path))
+    alone = policy.infer(observation()).actions
+    batch = policy.infer_batch([observation(1, "open the drawer"), observation(), observation(2)])
+    np.testing.assert_allclose(batch[1].actions, alone, atol=1e-3)  # rounding adds up
+    assert np.abs(batch[0].actions - alone).max() > 1e-2
+
+
 def test_bfloat16_says_the_same_to_its_own_rounding(tmp_path):
     torch.manual_seed(0)
     write_checkpoint(tmp_path, checkpoint())

@@ -38,7 +38,7 @@ def roll(recorder, task=0, trial=0, max_steps=40, **options):
 @pytest.mark.parametrize("stride", [1, 4])
 def test_frames_are_what_was_seen_before_the_action_that_was_sent(stride):
     kept = []
-    log = roll(Recorder(kept.append, hz=20.0, stride=stride, chunk=6))
+    log = roll(Recorder(kept.append, hz=20.0, stride=stride))
     (episode,) = kept
     ticks = np.arange(0, len(log.sent), stride)
     assert (episode.fps, episode.length) == (20 // stride, len(ticks))
@@ -46,11 +46,6 @@ def test_frames_are_what_was_seen_before_the_action_that_was_sent(stride):
     np.testing.assert_array_equal(episode.columns["observation.state"], np.stack(log.states)[ticks].astype(np.float32))
     sent = np.stack(log.sent).astype(np.float32)
     np.testing.assert_array_equal(episode.columns["action"], sent[ticks])
-    for frame, tick in enumerate(ticks):
-        valid = episode.columns["action_chunk_valid"][frame]
-        assert valid.sum() == min(6, len(sent) - tick)
-        np.testing.assert_array_equal(episode.columns["action_chunk"][frame][valid], sent[tick : tick + 6])
-        assert (episode.columns["action_chunk"][frame][~valid] == sent[-1]).all()
     assert episode.metadata["success"] is True
     assert (episode.metadata["trial"], episode.metadata["steps"]) == (0, len(sent))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,9 @@ class FakeRobot:
     def go_to(self, state):
         self.log.append("go_to")
         self.state = np.array(state)
+
+    def get_goal(self):
+        return self.state.copy()
 
     def get_reading(self):
         return Reading({}, {}, self.state.copy(), self.clock.now(), {"effort": np.zeros(3)})
@@ -266,3 +271,87 @@ def test_the_polite_layer_keeps_the_largest_step():
     assert not clipped
     limits.reset()
     np.testing.assert_allclose(limits(np.array([0.6, 0.0, 0.0]), here)[0], [0.56, 0.0, 0.0])
+
+
+def test_the_polite_layer_goes_on_from_what_was_really_sent():
+    limits = LimitFilter(SPEC)
+    sagging = Observation({}, np.array([0.45, 0.0, 0.3]), "go", 0.0)
+    limits.reset(np.array([0.5, 0.0, 0.2]))
+    np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.44, 0.0, 0.2])
+    limits.was_sent(np.array([0.49, 0.0, 0.2]))  # the robot was slower
+    np.testing.assert_allclose(limits(np.array([0.0, 0.0, 0.2]), sagging)[0], [0.43, 0.0, 0.2])
+
+
+@pytest.mark.parametrize("change", [0.08, 0.01])
+def test_the_polite_layer_turns_back_no_faster_than_allowed(change):
+    spec = dataclasses.replace(SPEC, max_step_change=np.array([change, change, np.inf]))
+    limits, moves = LimitFilter(spec), np.random.default_rng(0)
+    last, step = np.zeros(3), np.zeros(3)
+    limits.reset(last)
+    for _ in range(300):
+        allowed, _ = limits(moves.uniform(-1.5, 1.5, 3), Observation({}, np.zeros(3), "go", 0.0))
+        assert (np.abs(allowed - last - step) <= spec.max_step_change + 1e-12).all()
+        assert (np.abs(allowed - last) <= spec.max_step + 1e-12).all()
+        assert (allowed == np.clip(allowed, spec.low, spec.high)).all()
+        sent = last + moves.uniform(0, 1) * (allowed - last)  # a robot that is slowed down
+        limits.was_sent(sent)
+        last, step = sent, sent - last
+    with pytest.raises(ValueError, match=r"ActionSpec\.max_step_change: expected shape \(3,\), got \(2,\)"):
+        dataclasses.replace(SPEC, max_step_change=np.ones(2))
+
+
+def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
+    inbox = Inbox("move")
+    inbox.stop("/stop was typed")
+    inbox.clear()
+    assert inbox.stop_reason == ""
+    inbox.stop("/stop was typed")
+    inbox.stop("Ctrl-C", for_good=True)
+    assert inbox.stop_reason == "/stop was typed"
+    inbox.clear()
+    assert inbox.stop_reason == "Ctrl-C"
+
+
+class Sagging(FakeRobot):
+    """Its elbow hangs 0.02 rad below where it was told to be, its gripper's state is on another scale."""
+
+    told = np.zeros(3)
+
+    def go_to(self, state):
+        super().go_to(state)
+        self._sag(state)
+
+    def get_goal(self):
+        return self.told.copy()
+
+    def send_action(self, action):
+        self._sag(super().send_action(action))
+        return self.told.copy()
+
+    def stop(self):
+        super().stop()
+        self.told = np.append(self.state[:2], self.told[2])
+
+    def _sag(self, told):
+        self.told, self.state = np.array(told), told - np.array([0.0, 0.02, -0.05])
+
+
+def test_holding_repeats_what_the_robot_was_told_episode_after_episode():
+    robot = Sagging(FakeClock())
+    env, told = RobotEnv(robot, Inbox("hold"), clock=robot.clock), np.array([0.1, 0.3, 0.5])
+    for number in range(3):
+        env.home = told if number == 0 else None
+        control = SharedControl(None, FakeLeaders(set()))
+        run_episode(env, control, LimitFilter(SPEC), [control], trial=0, max_steps=3)
+        env.hold()
+    np.testing.assert_allclose(robot.sent, np.tile(told, (9, 1)))
+
+
+def test_after_a_stop_the_next_episode_begins_where_the_robot_came_to():
+    robot = Sagging(FakeClock(), refuse_at=4)
+    env = RobotEnv(robot, Inbox("move"), (0.1, 0.0, 0.5), clock=robot.clock)
+    assert run_episode(env, OpenLoop(Going()), LimitFilter(SPEC), trial=0, max_steps=9).outcome == Outcome.STOPPED
+    env.hold()
+    env.home, held = None, np.append(robot.state[:2], robot.told[2])
+    env.reset()
+    np.testing.assert_allclose(robot.told, held)

@@ -191,6 +191,24 @@ def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
     assert (row["outcome"], row["steps"], row["recording"]) == ("STOPPED", 0, None)
 
 
+def test_a_robot_that_stopped_by_itself_begins_no_other_episode(tmp_path, robots):
+    with pytest.raises(EvaluationError, match=r"(?s)episode 0 stopped: waist: too fast.*Look at the robot"):
+        run(tmp_path, *ROBOT, "robot.refuse_at=6", "episodes=3", "max_s=1")
+    assert robots[0].log == ["connect", "stop", "disconnect"]
+    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
+    assert (row["outcome"], row["steps"]) == ("STOPPED", 6)
+    assert read_dataset(tmp_path / "recording")[0].length == 6
+
+
+def test_after_a_stop_that_a_person_said_the_next_episode_begins(tmp_path, robots, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("/stop\n"))
+    started = []
+    monkeypatch.setattr(WordsReader, "start", lambda self: started.append(self))
+    say = lambda: started[0]._listen()  # noqa: E731
+    rows, _, _ = run(tmp_path, *ROBOT, "episodes=2", "max_s=0.2", "words=stdin", clock=Clock({4: say}))
+    assert [(row["outcome"], row["steps"]) for row in rows] == [("STOPPED", 4), ("FAILURE", 10)]
+
+
 def test_a_robot_that_cannot_be_connected_is_said_and_leaves_nothing(tmp_path, robots):
     message = "^robot: cannot be connected: RuntimeError: follower_left: no such port$"
     with pytest.raises(EvaluationError, match=message):
@@ -206,11 +224,11 @@ def test_a_robot_that_cannot_be_connected_is_said_and_leaves_nothing(tmp_path, r
     assert robots[-1].log == ["connect"]
 
 
-def test_ctrl_c_while_the_robot_is_connected_begins_no_episode(tmp_path, robots, monkeypatch):
-    monkeypatch.setattr(FakeRobot, "connect", lambda self: os.kill(os.getpid(), signal.SIGINT))
+def test_ctrl_c_while_the_robot_is_connected_begins_no_episode(tmp_path, robots):
     with pytest.raises(InterruptedRunError, match="Ctrl-C: the session ended before its first episode"):
-        run(tmp_path, *ROBOT, "home=[0.1,0,0.5]")
-    assert robots[0].log == ["disconnect"]
+        run(tmp_path, *ROBOT, "robot.trouble='interrupted early'", "home=[0.1,0,0.5]")
+    assert robots[0].log == ["connect", "disconnect"]
+    assert not (tmp_path / "episodes.jsonl").exists()
 
 
 def test_a_run_of_refusals_only_is_no_success(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,10 +21,12 @@ from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO, ImageGeometry
 from vla.evaluation.config import build, compose_config, to_dict
-from vla.evaluation.errors import RefusedError
+from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.models.openvla_oft.folder import read_folder, write_folder
-from vla.models.openvla_oft.weights import CheckpointError
+from vla.models.openvla_oft.model import OpenVLAOFT
+from vla.models.openvla_oft.weights import CheckpointError, memory_tensor
 from vla.training import train as entry
+from vla.training.run_folder import keep, save_state
 from vla.types import Observation
 
 LENGTH, LOOKAHEAD = 12, 16
@@ -110,8 +113,106 @@ def test_the_small_model_learns_and_acts(dataset, tmp_path):
 
     again = train(dataset, tmp_path, *MINI, "train.steps=12", "train.save_every=6")
     assert "step 12 of 12 (continued)" in again
-    with pytest.raises(RefusedError, match="another configuration"):
-        train(dataset, tmp_path, *MINI, "train.steps=13")
+    kept = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(
+        RefusedError, match=r"begun with something else.*\n  - train\.steps: then 12, now 13\n.*run_dir"
+    ):
+        train(dataset, tmp_path, *MINI, "train.steps=13", "train.save_every=6")
+    assert (tmp_path / "run" / "config.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("recipe", ["mini", "openvla_oft"])
+def test_a_state_is_not_continued_on_other_data(dataset, tmp_path, oft, recipe):
+    data, overrides = tmp_path / "data", (*MINI, "train.steps=2") if recipe == "mini" else (*oft(), "train.steps=2")
+    shutil.copytree(dataset, data)
+    train(data, tmp_path, *overrides)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with DatasetWriter(data, robot_type="libero") as writer:
+        writer.add(demonstration(9))
+    with pytest.raises(
+        RefusedError, match=r"\.episodes: then 3, now 4\n(.*\n)*.*statistics.*\n(.*\n)*.*init=.*checkpoint"
+    ):
+        train(data, tmp_path, *overrides)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    shutil.rmtree(data)
+    shutil.copytree(dataset, data)
+    train(data, tmp_path, *overrides)
+
+
+@pytest.mark.parametrize("recipe", ["mini", "openvla_oft"])
+def test_a_state_is_not_continued_from_another_start(dataset, tmp_path, oft, recipe):
+    if recipe == "mini":
+        train(dataset, tmp_path / "first", *MINI, "train.steps=1")
+        shutil.copytree(tmp_path / "first" / "run" / "checkpoint", tmp_path / "begin")
+        overrides = (*MINI, f"init={tmp_path / 'begin'}", "train.steps=1")
+    else:
+        overrides = (*oft(), "train.steps=1")
+    train(dataset, tmp_path, *overrides)
+    if recipe == "mini":
+        manifest = json.loads((tmp_path / "begin" / "checkpoint.json").read_text())
+        manifest["statistics"]["action"]["max"][0] = 2.0
+        (tmp_path / "begin" / "checkpoint.json").write_text(json.dumps(manifest))
+    else:
+        begin = read_folder(tmp_path / "begin")
+        table = {name: memory_tensor(stored.read() + 0.1, "test") for name, stored in begin.table.items()}
+        write_folder(dataclasses.replace(begin, table=table), tmp_path / "moved")
+        shutil.rmtree(tmp_path / "begin")
+        (tmp_path / "moved").rename(tmp_path / "begin")
+    what = "statistics.action.max" if recipe == "mini" else "frozen_weights"
+    with pytest.raises(RefusedError, match=rf"  - {what}: then"):
+        train(dataset, tmp_path, *overrides)
+
+
+def test_a_first_command_with_a_mistake_does_not_occupy_the_folder(dataset, tmp_path):
+    with pytest.raises(DatasetError, match="nothere"):
+        train(tmp_path / "nothere", tmp_path, *MINI, "train.steps=1")
+    train(dataset, tmp_path, *MINI, "train.steps=1")
+
+
+def test_only_the_first_process_writes_what_the_folder_was_begun_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    keep(tmp_path, "config.json", {"seed": 0})
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("RANK", "0")
+    keep(tmp_path, "config.json", {"seed": 0})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    written = (tmp_path / "config.json").stat().st_ino
+    keep(tmp_path, "config.json", {"seed": 0})
+    assert (tmp_path / "config.json").stat().st_ino == written
+
+
+def test_a_torn_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(RefusedError, match=r"config\.json: not JSON.*Delete it"):
+        keep(tmp_path, "config.json", {"seed": 0})
+
+
+def test_a_full_disk_gives_one_message_and_keeps_the_state(tmp_path):
+    save_state(tmp_path / "state.pt", {"step": 1})
+    (tmp_path / ".state.pt.part").symlink_to("/dev/full")  # answers as a disk that fills up
+    with pytest.raises(EvaluationError, match=r"state\.pt: could not be written \([^\n]*repeat the command[^\n]*$"):
+        save_state(tmp_path / "state.pt", {"weights": torch.zeros(1000, 1000)})
+    assert torch.load(tmp_path / "state.pt") == {"step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_the_command_tells_errors_of_the_disk_without_a_trace(tmp_path, capsys):
+    (tmp_path / "run").touch()
+    assert entry.main(CONF, [f"run_dir={tmp_path / 'run'}"]) == 1
+    told = capsys.readouterr().err
+    assert "File exists" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("balance", ["0", "1"])
+def test_balance_may_be_a_whole_number(dataset, tmp_path, balance):
+    train(dataset, tmp_path, *MINI, "train.steps=1", f"balance={balance}")
+
+
+@pytest.mark.parametrize("keyframes", [0, 1, 3])
+def test_keyframes_that_the_data_do_not_hold_are_refused(dataset, tmp_path, keyframes):
+    with pytest.raises((RefusedError, ValueError), match=rf"model\.keyframes: expected .*got {keyframes}"):
+        train(dataset, tmp_path, *MINI, "train.steps=1", f"model.keyframes={keyframes}")
 
 
 def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
@@ -194,6 +295,24 @@ class _Killed:
     def __call__(self, step, parts):
         if step > self.after:
             raise KeyboardInterrupt
+
+
+def test_fine_tuning_takes_the_gpu_if_there_is_one(dataset, tmp_path, oft, monkeypatch):
+    overrides = oft()
+    moves = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(OpenVLAOFT, "to", lambda model, device: moves.append(device) or model)
+    train(dataset, tmp_path, *overrides, "train.steps=1")
+    assert moves == [torch.device("cuda:0"), "cpu"]  # merged on the CPU
+
+
+def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monkeypatch):
+    overrides = oft()
+    with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
+        train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RefusedError, match=r"one process.*got 2.*without torchrun"):
+        train(dataset, tmp_path, *overrides)
 
 
 def test_without_a_start_or_with_a_wrong_one_nothing_is_trained(dataset, tmp_path, oft):

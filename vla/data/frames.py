@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Frames:
         episode: (F,) index of the episode.
         task: (F,) index into `instructions`.
         suite: (F,) index into `suites`.
+        content: digest of the dataset that they were decoded from.
     """
 
     images: npt.NDArray[np.uint8]
@@ -54,6 +56,7 @@ class Frames:
     suite: npt.NDArray[np.int64]
     instructions: tuple[str, ...]
     suites: tuple[str, ...]
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.state)
@@ -62,6 +65,8 @@ class Frames:
 def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Path) -> Frames:
     """The frames of a dataset, decoded if the cache does not hold them yet.
 
+    What the cache holds of the same folder with other episodes is removed.
+
     Args:
         root: of the dataset.
         cameras: N, in the order in which the network sees them.
@@ -69,7 +74,8 @@ def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Pat
         cache: folder for decoded frames; may be deleted at any time.
 
     Raises:
-        DatasetError: the dataset is damaged, lacks a camera, or was not recorded from demonstrations.
+        DatasetError: the dataset is damaged, lacks a camera, or was not recorded from demonstrations; or the disk of
+            the cache is full.
     """
     dataset = read_dataset(root, cameras=cameras)
     if missing := [name for name in NEEDED if name not in dataset.features]:
@@ -78,21 +84,23 @@ def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Pat
             "Record with scripts/collect.py."
         )
     size = size or int(dataset.features[f"{IMAGES}{cameras[0]}"]["shape"][0])
-    key = json.dumps([LAYOUT, str(root.resolve()), len(dataset), list(cameras), size])
-    folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / ".lock"):  # processes that train together decode once
-        if not (folder / "done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _decode(dataset, cameras, size, folder)
-    columns = np.load(folder / "columns.npz", allow_pickle=False)
-    names = json.loads((folder / "names.json").read_text())
-    return Frames(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        instructions=tuple(names["instructions"]),
-        suites=tuple(names["suites"]),
-        **{name: columns[name] for name in columns.files},
-    )
+    content = _content(dataset)
+    home, same = cache / _short(str(root.resolve())), f"{LAYOUT}-{content}-"
+    folder = home / (same + _short([list(cameras), size]))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(cache / ".lock"):  # processes that train together decode once; nobody removes what is being opened
+            for other in home.iterdir():
+                if not other.name.startswith(same):
+                    shutil.rmtree(other)  # whoever still trains on it keeps its open files
+            if not (folder / "done").exists():
+                _decode_whole(dataset, cameras, size, folder)
+            return _open(folder, content)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder}: cannot hold the decoded frames of {root} ({error}). Make room on the disk, or name a folder on "
+            "another one with cache=..."
+        ) from error
 
 
 def shrink(image: Image, size: int) -> Image:
@@ -102,11 +110,53 @@ def shrink(image: Image, size: int) -> Image:
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _content(dataset: Dataset) -> str:
+    """Digest of what the dataset lists of its episodes, and of the sizes of their files.
+
+    A dataset that was deleted and recorded anew has other bounds, and its videos other sizes; a copy has the same.
+    """
+    digest = hashlib.sha256()
+    for row in dataset.episodes:
+        bounds = sorted((*key, values.tolist()) for key, values in row.bounds.items())
+        sizes = [path.stat().st_size for path in (row.data, *(path for path, _ in row.videos.values()))]
+        digest.update(json.dumps([row.length, row.tasks, row.metadata, bounds, sizes], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _open(folder: Path, content: str) -> Frames:
+    columns = np.load(folder / "columns.npz", allow_pickle=False)
+    names = json.loads((folder / "names.json").read_text())
+    return Frames(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        instructions=tuple(names["instructions"]),
+        suites=tuple(names["suites"]),
+        content=content,
+        **{name: columns[name] for name in columns.files},
+    )
+
+
+def _decode_whole(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -> None:
+    """Fill the folder; what fails leaves nothing, so that a full disk is not filled by a torn cache."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a kill
+    try:
+        _decode(dataset, cameras, size, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -> None:
     folder.mkdir(parents=True)
     total = sum(episode.length for episode in dataset.episodes)
     shape = (total, len(cameras), 3, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with (folder / "images.npy").open("r+b") as file:
+        # The file is sparse: without this a disk that fills up is told as a kill (SIGBUS), in the middle of decoding.
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
     parts: dict[str, list[Any]] = {name: [] for name in ("state", "actions", "valid", "offsets", "known", "points")}
     owners: list[tuple[int, int, int]] = []  # episode, suite, frames
     told: list[int] = []  # instruction of each frame

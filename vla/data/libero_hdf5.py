@@ -43,7 +43,8 @@ def export_libero_hdf5(dataset: Dataset, folder: str | Path) -> list[Path]:
         The files, in the order of the tasks in the dataset.
 
     Raises:
-        DatasetError: something of that is missing; nothing was written for that task.
+        DatasetError: something of that is missing, or a task was recorded with several instructions; nothing was
+            written for that task.
     """
     if dataset.fps != LIBERO.hz:
         raise DatasetError(
@@ -73,11 +74,18 @@ def export_libero_hdf5(dataset: Dataset, folder: str | Path) -> list[Path]:
 
 
 def _write_task(group: Any, dataset: Dataset, indices: list[int]) -> None:
-    total = 0
+    total, words = 0, ""
     for number, index in enumerate(indices):
         episode = dataset[index]
         extras = _checked(episode, f"{dataset.root}: episode {index}")
+        if number and episode.instruction != words:  # a file of this layout has one set of words, and their goal
+            raise DatasetError(
+                f"{dataset.root}: episode {index}: its words are {episode.instruction!r}, those of episode "
+                f"{indices[0]} of the same task {words!r}; LIBERO's layout has one instruction a task. Record scenes "
+                "whose words stay the same (env.scene=official), or each instruction into a dataset of its own."
+            )
         if number == 0:
+            words = episode.instruction
             env_args = json.loads(extras["sim.env_args"])
             group.attrs.update(
                 {

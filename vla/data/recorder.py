@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,11 +33,8 @@ class Recorder:
             what it raises ends the run.
         hz: [1/s] control rate; a whole multiple of `stride`.
         stride: control steps between two frames.
-        chunk: K > 0 adds the following K actions at control rate as `action_chunk` (K, A), and
-            `action_chunk_valid` (K,): False after the end, where the last action is repeated.
         keep: outcomes that are recorded.
         metadata: JSON values for every episode: suite, policy, versions.
-        names: names of entries, see `EpisodeData.names`.
         probe: what to keep of the simulator; only with stride 1.
 
     Attributes:
@@ -53,10 +50,8 @@ class Recorder:
         *,
         hz: float,
         stride: int = 1,
-        chunk: int = 0,
         keep: Collection[Outcome] = (Outcome.SUCCESS,),
         metadata: Mapping[str, Any] | None = None,
-        names: Mapping[str, Sequence[str]] | None = None,
         probe: SimulatorProbe | None = None,
     ) -> None:
         if stride < 1 or hz % stride:
@@ -64,8 +59,8 @@ class Recorder:
         if probe is not None and stride != 1:
             raise ValueError(f"stride: a recording that can be replayed needs every step (1), got {stride}")
         self.outcomes: Counter[Outcome] = Counter()
-        self._sink, self._fps, self._stride, self._chunk = sink, int(hz // stride), stride, chunk
-        self._keep, self._metadata, self._names = frozenset(keep), dict(metadata or {}), dict(names or {})
+        self._sink, self._fps, self._stride = sink, int(hz // stride), stride
+        self._keep, self._metadata = frozenset(keep), dict(metadata or {})
         self._probe = probe
         self._clear()
 
@@ -112,10 +107,6 @@ class Recorder:
             STATE: np.stack(self._states[frames]).astype(np.float32),
             ACTION: actions[ticks].astype(np.float32),
         }
-        if self._chunk:
-            ahead = ticks[:, None] + np.arange(self._chunk)  # (T, K)
-            columns["action_chunk"] = actions[np.minimum(ahead, len(actions) - 1)].astype(np.float32)
-            columns["action_chunk_valid"] = ahead < len(actions)
         extras: dict[str, Any] = dict(self._scene)
         if self._probe:
             kept = self._moments[frames]
@@ -128,7 +119,6 @@ class Recorder:
                 camera: np.stack([images[camera] for images in self._images[frames]]) for camera in self._images[0]
             },
             columns=columns,
-            names=self._names,
             metadata={
                 **self._metadata,
                 "task": episode.task,

@@ -12,14 +12,14 @@ from vla.evaluation.files import read_json, write_atomic, write_json
 from vla.evaluation.html import page, tag
 from vla.evaluation.journal import Row, key_of, read_rows
 from vla.evaluation.plan import EpisodeKey
-from vla.evaluation.run_folder import RunFolder, describe_differences
+from vla.evaluation.run_folder import RunFolder, describe_differences, drifts_of
 from vla.evaluation.statistics import (
     PairedCounts,
     further_pairs_needed,
     mcnemar_exact,
     paired_difference_interval,
 )
-from vla.evaluation.summary import align
+from vla.evaluation.summary import align, words_of
 from vla.types import Outcome
 
 ALPHA = 0.05
@@ -109,7 +109,7 @@ def compare_rows(
         by_task.setdefault((key.suite, key.task_id), []).append(key)
     counts = {task: _count(keys, by_key_a, by_key_b) for task, keys in by_task.items()}
     tasks = [
-        TaskDifference(*task, by_key_a[by_task[task][0]]["instruction"], pairs)
+        TaskDifference(*task, words_of([by_key_a[key] for key in by_task[task]]), pairs)
         for task, pairs in counts.items()
         if pairs.only_a or pairs.only_b
     ]
@@ -214,5 +214,5 @@ def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
 def _conditions(folder: RunFolder) -> dict[str, Any]:
     conditions: dict[str, Any] = {"env": read_json(folder.plan)["identity"]["env"]}
     if folder.fingerprint.exists():
-        conditions["drifts"] = read_json(folder.fingerprint)["drifts"]
+        conditions["drifts"] = drifts_of(read_json(folder.fingerprint))
     return conditions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import re
@@ -15,10 +16,11 @@ import gymnasium
 import numpy as np
 
 from vla.evaluation.config import build
+from vla.evaluation.fit import FitCheck, MisfitError, Needs
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import EVALUATOR_KEYS, EpisodeKey, Plan
 from vla.evaluation.video import VideoRecorder
-from vla.protocols import Policy, PrefixPolicy, Subscriber
+from vla.protocols import Policy, PrefixPolicy, SpecPolicy, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
@@ -34,18 +36,24 @@ class EpisodeRunner:
         folder: the run folder, for videos.
         policy: built once; bound to each new environment if it is privileged.
         drifted: whether every row and video is to be marked.
+        needs: of the policy; None if nothing is known of it.
     """
 
-    def __init__(self, plan: Plan, folder: Path, policy: Policy, drifted: bool) -> None:
+    def __init__(self, plan: Plan, folder: Path, policy: Policy, drifted: bool, needs: Needs | None = None) -> None:
         self._plan = plan
         self._folder = folder
         self._policy = policy
         self._drifted = drifted
+        self._needs = needs
         self._env: Env | None = None
         self._task_id: int | None = None
 
     def run(self, key: EpisodeKey) -> Row:
-        """Run one episode. An exception becomes an ERROR row, and the environment is built anew after it."""
+        """Run one episode. An exception becomes an ERROR row, and the environment is built anew after it.
+
+        Raises:
+            MisfitError: the policy is not one for this environment; no action was executed.
+        """
         last, recorder = _LastEpisode(), None
         try:
             env = self._env_for(key.task_id)
@@ -53,6 +61,8 @@ class EpisodeRunner:
             policy = _RenderingApart(self._policy, env)
             spec: ActionSpec = env.unwrapped.action_spec  # type: ignore[attr-defined]
             subscribers: list[Subscriber] = [last]
+            if self._needs is not None:
+                subscribers.append(FitCheck(self._needs, spec))
             if self._plan.settings.videos == "all":
                 recorder = VideoRecorder(
                     self._folder / "videos" / video_stem(key),
@@ -72,30 +82,42 @@ class EpisodeRunner:
             row = make_row(self._plan, key, episode, error=episode.info.get("detail"), drifted=self._drifted)
             row["final_state_sha256"] = state_hash(env)
             row["policy_s"] = round(max(0.0, row["policy_s"] - policy.render_s), 4)
+        except MisfitError:
+            raise
         except Exception:
             row = make_row(self._plan, key, last.episode, error=_stable_traceback(), drifted=self._drifted)
             self.close()
+        if last.instruction is not None:
+            row["instruction"] = last.instruction  # a training scene has words of its own
         if recorder is not None and recorder.path is not None:
             row["video"] = f"videos/{recorder.path.name}"
         return row
 
     def close(self) -> None:
-        """Drop the environment. One that fails to close must not cost the run its result."""
-        env, self._env, self._task_id = self._env, None, None
-        if env is not None:
+        """Drop the environment and give its memory back. One that fails to close must not cost the run its result."""
+        if self._env is not None:
             try:
-                env.close()
+                self._env.close()
             except Exception:
                 traceback.print_exc()  # to the worker's log
+        self._env = self._task_id = None
+        if hasattr(self._policy, "unbind"):
+            self._policy.unbind()
+        gc.collect()  # a simulation is a web of cycles and takes a gigabyte; the next one must not come on top
 
     def _env_for(self, task_id: int) -> Env:
         if self._env is None or self._task_id != task_id:
-            self.close()  # before building the next: two would not fit in memory
+            self.close()  # before building the next: two would not fit in memory; also what an error left behind
             arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
-            self._env = build(arguments, "env", task_id=task_id)
-            self._task_id = task_id
+            env: Env = build(arguments, "env", task_id=task_id)
+            self._env, self._task_id = env, task_id
+            if isinstance(self._policy, SpecPolicy):
+                try:
+                    self._policy.prepare(env.unwrapped.action_spec)  # type: ignore[attr-defined]
+                except ValueError as error:
+                    raise MisfitError(str(error)) from error
             if hasattr(self._policy, "bind"):
-                self._policy.bind(self._env.unwrapped)
+                self._policy.bind(env.unwrapped)
         return self._env
 
 
@@ -147,12 +169,14 @@ def _stable_traceback() -> str:
 
 
 class _LastEpisode:
-    """Keeps what the loop reports at the end, also after an error."""
+    """Keeps what the loop reports, also after an error."""
 
     episode: Episode | None = None
+    instruction: str | None = None  # None: it never began
 
     def on_episode_start(self, observation: Observation) -> None:
-        """Nothing to note."""
+        """Keep the words that were said."""
+        self.instruction = observation.instruction
 
     def on_step(self, step: Step) -> None:
         """Nothing to note."""

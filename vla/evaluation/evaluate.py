@@ -13,7 +13,7 @@ from vla.evaluation.config import compose_config, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError
 from vla.evaluation.files import read_json, write_json
 from vla.evaluation.fingerprint import check_machine, make_fingerprint
-from vla.evaluation.journal import Journal, JournalError
+from vla.evaluation.journal import Journal, JournalError, read_rows
 from vla.evaluation.plan import Plan, make_plan
 from vla.evaluation.processes import StopRequest
 from vla.evaluation.progress import Progress
@@ -21,12 +21,13 @@ from vla.evaluation.report import write_report
 from vla.evaluation.run_folder import RunFolder
 from vla.evaluation.runner import Runner
 from vla.evaluation.summary import summarise, table
+from vla.types import Outcome
 
 NOT_REPEATED = ("run_dir=", "eval.resume=")  # a repetition goes to a folder of its own
 
 
 def main(conf: Path, overrides: Sequence[str]) -> int:
-    """Compose, evaluate, print the table. Returns the exit code: 0 when it ran to completion.
+    """Compose, evaluate, print the table. Returns the exit code: 0 when it ran to completion and not all was an ERROR.
 
     Args:
         conf: the `conf` folder.
@@ -45,6 +46,11 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         sys.stderr.write(f"The run folder cannot be written: {error}. Rows already in its journal are safe.\n")
         return 1
     sys.stdout.write(f"\nReport: {folder.report}\n")
+    rows = read_rows(folder.journal)
+    if all(row["outcome"] == Outcome.ERROR for row in rows):
+        why = str(rows[0]["error"]).strip().splitlines()[-1]
+        sys.stderr.write(f"Every episode ended in an ERROR, so nothing was measured. The first: {why}\n")
+        return EvaluationError.exit_code
     return 0
 
 
@@ -63,8 +69,9 @@ def evaluate(config: dict[str, Any], command: str, stream: TextIO) -> RunFolder:
     """
     plan = make_plan(config)
     folder = RunFolder(Path(config["run_dir"] or f"runs/eval/{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    folder.claim(plan, command)
+    folder.prepare()
     with Journal(folder.journal) as journal, StopRequest() as stop:
+        folder.claim(plan, command, fresh=not journal.rows)  # under the lock: two commands may want one folder
         try:
             if len(journal.rows) < len(plan.keys):
                 _run(plan, folder, journal, stop, stream)
@@ -97,13 +104,14 @@ def _run(plan: Plan, folder: RunFolder, journal: Journal, stop: StopRequest, str
     stream.write(f"{policy} on {plan.suite}: {len(plan.keys)} episodes -> {folder.path}\n")
     stream.flush()
     conformance = check_machine(plan, folder.path, stop)
-    folder.claim_fingerprint(make_fingerprint(plan, conformance), plan.settings.allow_drift)
-    drifted = conformance is not None and bool(conformance.drifts)
+    fingerprint = make_fingerprint(plan, conformance)
+    drifts = list(conformance.drifts) if conformance else []
+    drifts += folder.claim_fingerprint(fingerprint, plan.settings.allow_drift)
     progress = Progress(len(plan.keys), journal.rows, stream)
-    if drifted and conformance is not None:
-        for drift in conformance.drifts:
-            progress.note(f"DRIFTED: {drift}")
+    for drift in drifts:
+        progress.note(f"DRIFTED: {drift.removeprefix('  - ')}")
+    files = fingerprint["policy_files"]
     try:
-        Runner(plan, folder.path, journal, progress, stop, drifted=drifted).run()
+        Runner(plan, folder.path, journal, progress, stop, files=files, drifted=bool(drifts)).run()
     finally:
         progress.close()

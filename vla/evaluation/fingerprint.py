@@ -1,4 +1,4 @@
-"""What a result depends on besides the plan: the machine, the packages, the code."""
+"""What a result depends on besides the plan: the machine, the packages, the code, the checkpoint."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from vla.evaluation.config import build, flatten
 from vla.evaluation.errors import RefusedError
 from vla.evaluation.plan import Plan
+from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Failed, StopRequest, start_child
 from vla.evaluation.runner import receive
 from vla.types import Conformance
@@ -64,6 +65,7 @@ def make_fingerprint(plan: Plan, conformance: Conformance | None) -> dict[str, A
     return {
         "plan": plan.hash(),
         "policy": plan.config["policy"],
+        "policy_files": policy_files(plan.config["policy"]),
         "preflight": "none" if conformance is None else "drifted" if conformance.drifts else "passed",
         "drifts": list(conformance.drifts) if conformance else [],
         "environment": dict(conformance.fingerprint) if conformance else {},

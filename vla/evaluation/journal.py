@@ -20,7 +20,6 @@ ROW_FIELDS = (
     "suite", "task_id", "task", "trial", "instruction", "seed", "outcome", "steps", "policy_calls",
     "final_state_sha256", "wall_s", "sim_s", "render_s", "policy_s", "video", "error",
 )  # fmt: skip
-TIME_FIELDS = ("wall_s", "sim_s", "render_s", "policy_s")  # what may differ between two runs of a plan
 
 
 class JournalError(EvaluationError):

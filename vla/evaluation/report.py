@@ -14,8 +14,8 @@ from vla.evaluation.errors import RefusedError
 from vla.evaluation.files import read_json, write_atomic
 from vla.evaluation.html import Html, join, page, tag
 from vla.evaluation.journal import Row, read_rows
-from vla.evaluation.run_folder import RunFolder
-from vla.evaluation.summary import is_drifted, percent_interval, summarise
+from vla.evaluation.run_folder import RunFolder, drifts_of
+from vla.evaluation.summary import DRIFTED, is_drifted, percent_interval, summarise, words_of
 from vla.types import Outcome
 
 
@@ -61,9 +61,8 @@ def render_report(folder: Path, rows: Sequence[Row], fingerprint: Mapping[str, A
 def _banner(rows: Sequence[Row], fingerprint: Mapping[str, Any]) -> Html:
     if not is_drifted(rows):
         return Html("")
-    drifts = tag("ul", *(tag("li", drift) for drift in fingerprint["drifts"]))
-    text = "Drifted: this machine does not conform. Do not compare these numbers with published ones."
-    return tag("div", tag("b", text), drifts, class_="banner")
+    drifts = tag("ul", *(tag("li", drift) for drift in drifts_of(fingerprint)))
+    return tag("div", tag("b", f"Drifted: {DRIFTED}"), drifts, class_="banner")
 
 
 def _headline(policy: str, suites: str, overall: Mapping[str, Any], rows: Sequence[Row], planned: int) -> Html:
@@ -100,11 +99,13 @@ def _settings(identity: Mapping[str, Any]) -> Html:
 
 
 def _tasks(summary: Mapping[str, Any], rows: Sequence[Row]) -> Html:
-    instructions = {(row["suite"], str(row["task_id"])): row["instruction"] for row in rows}
+    of_tasks: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        of_tasks.setdefault((row["suite"], str(row["task_id"])), []).append(row)
     lines = []
     for suite, counts in summary["suites"].items():
         for task_id, of_task in counts["tasks"].items():
-            lines.append(_task_line(f"{suite} {task_id}", instructions[suite, task_id], of_task))
+            lines.append(_task_line(f"{suite} {task_id}", words_of(of_tasks[suite, task_id]), of_task))
         lines.append(_task_line(suite, "all tasks", counts, total=True))
     if len(summary["suites"]) > 1:
         lines.append(_task_line("overall", "all suites", summary["overall"], total=True))

@@ -51,23 +51,37 @@ class RunFolder:
         """What people look at."""
         return self.path / "report.html"
 
-    def claim(self, plan: Plan, command: str) -> None:
-        """Make the folder, or make sure that it may be continued.
+    def prepare(self) -> None:
+        """Make the folder, so that its journal can be opened.
+
+        Raises:
+            RefusedError: it is a file, or holds something else than a run.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RefusedError(f"run_dir: expected a folder, {self.path} is a file.")
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.plan.exists() and any(self._is_foreign(entry) for entry in self.path.iterdir()):
+            raise RefusedError(f"run_dir: {self.path} is not empty and not a run folder. Choose another.")
+
+    def _is_foreign(self, entry: Path) -> bool:
+        """Whether this was there before us; an empty journal is of a run that was killed before it had a plan."""
+        return not entry.name.startswith(".") and not (entry == self.journal and entry.stat().st_size == 0)
+
+    def claim(self, plan: Plan, command: str, *, fresh: bool) -> None:
+        """Make the folder that of a plan, or make sure that it may be continued. Call it under the journal's lock.
 
         Args:
             plan: what is to be run.
             command: the shell command that repeats it.
+            fresh: the journal has no row. Then it belongs to nobody: a command with a mistake does not occupy it.
 
         Raises:
-            RefusedError: it is not empty and `eval.resume` is false, holds something else, or another plan.
+            RefusedError: it has rows of another plan, or of this one and `eval.resume` is false.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RefusedError(f"run_dir: expected a folder, {self.path} is a file.")
-        old = read_json(self.plan) if self.plan.exists() else None
-        if old is None:
-            if self.path.exists() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
-                raise RefusedError(f"run_dir: {self.path} is not empty and not a run folder. Choose another.")
-            self.path.mkdir(parents=True, exist_ok=True)
+        old = {} if fresh else read_json(self.plan)
+        if fresh:
+            self.fingerprint.unlink(missing_ok=True)
+            write_atomic(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(plan.config))).encode())
             write_json(self.plan, {"hash": plan.hash(), "command": command, "identity": plan.identity()})
         elif old["hash"] != plan.hash():
             raise RefusedError(
@@ -80,28 +94,40 @@ class RunFolder:
                 f"run_dir: {self.path} already holds a run of this plan. Continue it with eval.resume=true, "
                 "or choose another run_dir."
             )
-        if not self.config.exists():
-            write_atomic(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(plan.config))).encode())
         for name in ("logs", "videos"):
             (self.path / name).mkdir(exist_ok=True)
         for left_over in (self.path / "videos").glob(".*.tmp.*"):  # of workers that were killed
             left_over.unlink()
 
-    def claim_fingerprint(self, fingerprint: Mapping[str, Any], allow_drift: bool) -> None:
+    def claim_fingerprint(self, fingerprint: Mapping[str, Any], allow_drift: bool) -> list[str]:
         """Record what the results depend on, or make sure that it is still the same.
 
+        With `allow_drift` it may differ; then the first fingerprint stays, and this one is kept under `continued`.
+
+        Returns:
+            What differs from the first fingerprint, a line each; rows from now on are to be marked if there is any.
+
         Raises:
-            RefusedError: the folder was begun with other code or packages, or on another machine.
+            RefusedError: the folder was begun with another checkpoint, other code or packages, or on another machine.
         """
-        if self.fingerprint.exists() and not allow_drift:
-            before, now = _conditions(read_json(self.fingerprint)), _conditions(fingerprint)
-            if before != now:
-                raise RefusedError(
-                    f"run_dir: {self.path} was begun under other conditions:\n"
-                    f"{describe_differences(before, now, 'then', 'now')}\n"
-                    "Restore them, choose another run_dir, or mix them with eval.allow_drift=true."
-                )
-        write_json(self.fingerprint, fingerprint)
+        if not self.fingerprint.exists():
+            write_json(self.fingerprint, fingerprint)
+            return []
+        first = read_json(self.fingerprint)
+        before, now = _conditions(first), _conditions(fingerprint)
+        if before == now:
+            return []
+        differences = describe_differences(before, now, "then", "now")
+        if not allow_drift:
+            raise RefusedError(
+                f"run_dir: {self.path} was begun under other conditions:\n{differences}\n"
+                "Restore them, choose another run_dir, or mix them with eval.allow_drift=true: what is run from now on "
+                "is then marked."
+            )
+        later = first.get("continued", [])
+        if now not in map(_conditions, later):
+            write_json(self.fingerprint, {**first, "continued": [*later, fingerprint]})
+        return differences.splitlines()
 
 
 def _conditions(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +136,17 @@ def _conditions(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "environment": {name: value for name, value in environment.items() if isinstance(value, str)},
         **{name: fingerprint[name] for name in ("drifts", "packages", "python", "code")},
+        "policy_files": fingerprint.get("policy_files", {}),
     }
+
+
+def drifts_of(fingerprint: Mapping[str, Any]) -> list[str]:
+    """Why a run is not to be trusted: how its machine differs, and what changed before it was continued."""
+    drifts: list[str] = list(fingerprint["drifts"])
+    for later in fingerprint.get("continued", ()):
+        changed = describe_differences(_conditions(fingerprint), _conditions(later), "at first", "continued with")
+        drifts += [line.removeprefix("  - ") for line in changed.splitlines()]
+    return drifts
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: str, here: str) -> str:

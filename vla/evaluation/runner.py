@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,10 +13,13 @@ from typing import Any, cast
 from vla.evaluation.dispatch import Dispatcher
 from vla.evaluation.episode import make_row
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.evaluation.fit import Needs
 from vla.evaluation.journal import Journal, key_of
 from vla.evaluation.plan import EpisodeKey, Plan
+from vla.evaluation.policy_files import Files
 from vla.evaluation.processes import Child, Failed, Ready, StopRequest, start_child
 from vla.evaluation.progress import Progress
+from vla.evaluation.run_folder import describe_differences
 from vla.evaluation.shared_policy import Answer, Query, policy_main
 from vla.evaluation.worker import Finished, worker_main
 
@@ -30,6 +34,7 @@ class _Worker:
     index: int
     key: EpisodeKey | None = None  # what it is running
     task_id: int | None = None  # whose environment it holds
+    query: int | None = None  # what it waits for an answer to
 
 
 class Runner:
@@ -41,6 +46,7 @@ class Runner:
         journal: gets the rows.
         progress: is told of each row.
         stop: asked between messages.
+        files: the policy's, as the fingerprint has them; a process that was built from others ends the run.
         drifted: whether rows and videos are to be marked.
     """
 
@@ -52,6 +58,7 @@ class Runner:
         progress: Progress,
         stop: StopRequest,
         *,
+        files: Files,
         drifted: bool,
     ) -> None:
         self._plan = plan
@@ -59,12 +66,15 @@ class Runner:
         self._journal = journal
         self._progress = progress
         self._stop = stop
+        self._files = files
         self._drifted = drifted
         done = {key_of(row) for row in journal.rows}
         self._todo = Dispatcher(key for key in plan.keys if key not in done)
         self._workers: dict[int, _Worker] = {}
         self._dismissed: list[Child] = []
         self._policy: Child | None = None
+        self._needs: Needs | None = None  # of the shared policy
+        self._serials = itertools.count()
         self._deaths: Counter[EpisodeKey] = Counter()
         self._failed_starts = 0
 
@@ -80,7 +90,9 @@ class Runner:
             if self._plan.settings.inference == "shared":
                 log = self._folder / "logs" / "policy.log"
                 self._policy = start_child(policy_main, log, self._plan, single_threaded=False)
-                receive(self._policy, self._stop, "the policy process")
+                built: Ready = receive(self._policy, self._stop, "the policy process")
+                self._check_files(built)
+                self._needs = built.needs
             for index in range(min(self._plan.settings.workers, len(self._todo))):
                 self._start(index)
             while self._workers:
@@ -101,8 +113,18 @@ class Runner:
 
     def _start(self, index: int) -> None:
         log = self._folder / "logs" / f"worker-{index}.log"
-        child = start_child(worker_main, log, self._plan, self._folder, self._drifted)
+        child = start_child(worker_main, log, self._plan, self._folder, self._drifted, self._needs)
         self._workers[index] = _Worker(child, index)
+
+    def _check_files(self, ready: Ready) -> None:
+        """A checkpoint that training goes on writing to must not become two policies in one run."""
+        if ready.files is not None and ready.files != self._files:
+            changed = describe_differences(self._files, ready.files, "at the start", "now")
+            raise RefusedError(
+                f"policy: its files changed while the run was going:\n{changed}\n"
+                f"The {len(self._journal.rows)} episodes in the journal are of the first ones. Evaluate a copy of the "
+                "checkpoint that nothing writes to."
+            )
 
     def _listen(self) -> None:
         sources = {child.connection: child for child in self._children()}
@@ -124,6 +146,7 @@ class Runner:
     def _from_worker(self, worker: _Worker, message: object) -> None:
         match message:
             case Ready():
+                self._check_files(message)
                 self._failed_starts = 0
                 self._assign(worker)
             case Finished(row):
@@ -132,7 +155,8 @@ class Runner:
                 worker.key = None
                 self._assign(worker)
             case Query() if self._policy is not None:
-                self._ask(replace(message, asker=worker.index))
+                worker.query = next(self._serials)
+                self._ask(replace(message, serial=worker.query))
             case Failed(text):
                 raise RefusedError(text)
             case _:
@@ -142,9 +166,11 @@ class Runner:
         if not isinstance(message, Answer):
             how = self._policy.how_it_died() if self._policy else ""
             raise EvaluationError(f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log.")
-        worker = self._workers.get(message.asker)
-        if worker is not None and worker.key is not None:
-            self._send(worker, message)
+        for worker in self._workers.values():
+            if worker.query == message.serial:
+                worker.query = None
+                self._send(worker, message)
+        # Else it is for a worker that died. Its successor, on the same place, has queries of its own.
 
     def _ask(self, query: Query) -> None:
         if self._policy is None:

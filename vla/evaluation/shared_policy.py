@@ -2,7 +2,8 @@
 
 Only for policies whose answer depends on the observation alone: `reset` is not passed on, for the episodes of
 several workers are interleaved. Queries travel worker -> parent -> here, so that a worker that dies in the
-middle of a query harms nobody else.
+middle of a query harms nobody else. What waits together is answered together, so with several workers the size of a
+batch is a matter of timing, and answers repeat up to rounding.
 """
 
 from __future__ import annotations
@@ -16,25 +17,27 @@ from typing import Any
 
 from vla.evaluation.config import build
 from vla.evaluation.errors import RefusedError
+from vla.evaluation.fit import needs_of
 from vla.evaluation.plan import Plan
+from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Failed, Ready
-from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy
+from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy, SpecPolicy
 from vla.types import ActionChunk, Observation
 
 
 @dataclass(frozen=True)
 class Query:
-    """A worker asks. The parent fills in who it was."""
+    """A worker asks. The parent fills in the number, which no other query of the run has."""
 
     observation: Observation
-    asker: int = -1
+    serial: int = -1
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The chunk, or the traceback of the policy."""
+    """The chunk, or the traceback of the policy; `serial` says which query it answers."""
 
-    asker: int
+    serial: int
     chunk: ActionChunk | None
     error: str | None = None
 
@@ -71,11 +74,17 @@ def policy_main(connection: Connection[Any, Any], plan: Plan) -> None:
                 f"eval.inference=shared: {plan.config['policy']['_target_']} reads the simulator, "
                 "which lives in the workers. Use eval.inference=worker."
             )
+        if isinstance(policy, SpecPolicy):
+            raise RefusedError(
+                f"eval.inference=shared: {plan.config['policy']['_target_']} must know the robot, "
+                "which is in the workers. Use eval.inference=worker."
+            )
         policy.reset()
+        files = policy_files(plan.config["policy"])
     except RefusedError as error:
         connection.send(Failed(str(error)))
         return
-    connection.send(Ready())
+    connection.send(Ready(files, needs_of(policy)))
     while True:
         message = connection.recv()
         waiting: list[Query] = []
@@ -95,7 +104,7 @@ def answer_all(policy: Policy, queries: Sequence[Query]) -> list[Answer]:
     if isinstance(policy, BatchedPolicy) and len(queries) > 1:
         try:
             chunks = policy.infer_batch([query.observation for query in queries])
-            return [Answer(query.asker, chunk) for query, chunk in zip(queries, chunks, strict=True)]
+            return [Answer(query.serial, chunk) for query, chunk in zip(queries, chunks, strict=True)]
         except Exception:
             traceback.print_exc()  # to the log; now one by one, to find out whose fault it was
     return [_answer(policy, query) for query in queries]
@@ -103,6 +112,6 @@ def answer_all(policy: Policy, queries: Sequence[Query]) -> list[Answer]:
 
 def _answer(policy: Policy, query: Query) -> Answer:
     try:
-        return Answer(query.asker, policy.infer(query.observation))
+        return Answer(query.serial, policy.infer(query.observation))
     except Exception:
-        return Answer(query.asker, None, traceback.format_exc())
+        return Answer(query.serial, None, traceback.format_exc())

@@ -9,6 +9,8 @@ from vla.evaluation.journal import Row
 from vla.evaluation.statistics import wilson
 from vla.types import Outcome
 
+DRIFTED = "this machine does not conform, or what is run has changed; do not compare these numbers with published ones."
+
 
 def tally(rows: Sequence[Row]) -> dict[str, Any]:
     """Episodes, successes, errors, rate and its 95 % Wilson interval. Errors count as episodes not solved."""
@@ -33,8 +35,14 @@ def summarise(rows: Sequence[Row], fingerprint: Mapping[str, Any]) -> dict[str, 
 
 
 def is_drifted(rows: Sequence[Row]) -> bool:
-    """Whether any episode was run on a machine that does not conform."""
+    """Whether any episode was run on a machine that does not conform, or under other conditions than the first."""
     return any(row.get("drifted", False) for row in rows)
+
+
+def words_of(rows: Sequence[Row]) -> str:
+    """What was said in these episodes of a task: the instruction, or how many there were."""
+    said = list(dict.fromkeys(row["instruction"] for row in rows))
+    return said[0] if len(said) == 1 else f"{len(said)} instructions, such as: {said[0]}"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -43,12 +51,12 @@ def table(rows: Sequence[Row]) -> str:
     suites = _group(rows, "suite")
     for suite, of_suite in suites.items():
         for task, of_task in _group(of_suite, "task_id").items():
-            lines.append((f"{suite} {task}", *_cells(of_task), of_task[0]["instruction"]))
+            lines.append((f"{suite} {task}", *_cells(of_task), words_of(of_task)))
         lines.append((suite, *_cells(of_suite), "all tasks"))
     if len(suites) > 1:
         lines.append(("overall", *_cells(rows), "all suites"))
     text = align(lines)
-    note = "DRIFTED: this machine does not conform; do not compare these numbers with published ones.\n"
+    note = f"DRIFTED: {DRIFTED}\n"
     return note + text if is_drifted(rows) else text
 
 

@@ -26,7 +26,7 @@ class VideoRecorder:
     """Keeps every `stride`-th view and the last one; writes both files when the episode ends.
 
     Views are read inside `on_step`, while their observation is fresh. A video that cannot be written (a full
-    disk) costs no result: `path` stays None and the reason goes to the log.
+    disk) costs no result: `path` stays None and the reason goes to the log. Without a camera there is no video.
 
     Args:
         stem: path without outcome and suffix; `<stem>_<outcome>.mp4` and `.jpg` are written.
@@ -48,14 +48,15 @@ class VideoRecorder:
         self._filmed = 0  # number of steps before the newest view
 
     def on_episode_start(self, observation: Observation) -> None:
-        """The first view."""
-        self._views = [_view(observation)]
-        self._filmed = 0
-        self._first_width = observation.images[next(iter(observation.images))].shape[1]
+        """The first view, if there is anything to see."""
+        self._views, self._filmed = [], 0
+        if observation.images:
+            self._views = [_view(observation)]
+            self._first_width = observation.images[next(iter(observation.images))].shape[1]
 
     def on_step(self, step: Step) -> None:
         """Film what is seen after every `stride`-th action."""
-        if (step.index + 1) % self._stride == 0:
+        if self._views and (step.index + 1) % self._stride == 0:
             self._views.append(_view(step.after))
             self._filmed = step.index + 1
 

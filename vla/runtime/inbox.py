@@ -17,13 +17,13 @@ class Inbox:
 
     def __init__(self, instruction: str) -> None:
         self._lock = threading.RLock()  # a signal handler may speak while this very thread listens
-        self._begin = instruction
+        self._begin, self._for_good = instruction, ""
         self.clear()
 
     def clear(self) -> None:
-        """A new episode begins, with the words of the start."""
+        """A new episode begins, with the words of the start; a stop for good stays."""
         with self._lock:
-            self._instruction, self._succeeded, self._stop = self._begin, False, ""
+            self._instruction, self._succeeded, self._stop = self._begin, False, self._for_good
 
     def say(self, instruction: str) -> None:
         """Other words, from the next reading on.
@@ -41,10 +41,17 @@ class Inbox:
         with self._lock:
             self._succeeded = True
 
-    def stop(self, reason: str) -> None:
-        """End the episode at the next tick; the first reason counts."""
+    def stop(self, reason: str, *, for_good: bool = False) -> None:
+        """End the episode at the next tick; the first reason counts.
+
+        Args:
+            reason: in words.
+            for_good: no other episode is to begin either.
+        """
         with self._lock:
             self._stop = self._stop or reason
+            if for_good:
+                self._for_good = self._for_good or reason
 
     @property
     def instruction(self) -> str:

@@ -41,9 +41,10 @@ def run_episode(
     observation: Observation | None = None
     try:
         raw, info = env.reset(options={"trial": trial})
-        inference.reset(unwrapped.action_spec)
+        last = info.get("sent")
+        inference.reset(unwrapped.action_spec, last)
         observation = _observe(raw, info)
-        safety.reset()
+        safety.reset(last)
         for subscriber in subscribers:
             subscriber.on_episode_start(observation)
         outcome = Outcome.FAILURE
@@ -54,6 +55,7 @@ def run_episode(
             success = bool(info["is_success"])
             after = _observe(raw, info)
             sent = info.get("sent", sent)  # a robot's gate has the last word
+            safety.was_sent(sent)
             step = Step(steps, observation, requested, sent, clipped, success, after, inference.commander)
             steps += 1
             observation = after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,7 +19,7 @@ Env = gymnasium.Env[dict[str, Any], FloatArray]
 class RobotEnv(Env):
     """Reset goes home slowly; a step sends, waits for the tick to end, and reads.
 
-    `info` holds, besides what every environment gives, `sent` (A,), `channels` and `events` of the reading.
+    `info` holds, besides what every environment gives, `channels` and `events` of the reading.
 
     Args:
         robot: connected at the first reset.
@@ -45,7 +45,8 @@ class RobotEnv(Env):
         self.home = None if home is None else np.asarray(home, dtype=np.float64)
         self._clock = clock or SystemClock()
         self.pacer: Pacer | None = None
-        self._held, self._last = False, cast("FloatArray | None", None)
+        self._held = False
+        self._last: FloatArray | None = None  # what it was told last; None after a stop, where the driver's goal counts
         self.task = TaskSpec(0, "session", inbox.instruction, max_steps, 1)
         self.timing = {"sim": 0.0, "render": 0.0}
         self.observation_space = gymnasium.spaces.Dict()
@@ -59,20 +60,26 @@ class RobotEnv(Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Connect, go home, read."""
+        """Connect, go home, read.
+
+        Raises:
+            SafetyStop: somebody said stop meanwhile, or the robot cannot go there; it holds.
+        """
         super().reset(seed=seed)
+        self._inbox.clear()  # before anything that takes long: what is said from now on counts
         if not self._connected:
             self._robot.connect()
             self._connected = True
-        self._inbox.clear()
-        if self.home is not None:
-            self._robot.go_to(self.home)
-        elif self._held:
-            self._robot.go_to(self._standing())  # lifts the stop
+        self._stop_if_told()
+        begin = self._standing() if self.home is None else self.home
+        self._last = None
+        if self.home is not None or self._held:
+            self._robot.go_to(begin)  # lifts the stop
         self._held = False
+        self._last = self._robot.get_goal()
         self.pacer = Pacer(self._robot.action_spec.hz, self._clock)
         self._reading = self._robot.get_reading()
-        return self._observation(), self._info(None)
+        return self._observation(), self._info()
 
     def step(self, action: FloatArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One tick.
@@ -80,16 +87,18 @@ class RobotEnv(Env):
         Raises:
             SafetyStop: somebody said stop, or the robot's gate refused; the robot holds.
         """
-        if reason := self._inbox.stop_reason:
-            self.hold()
-            raise SafetyStop(reason)
-        sent = self._last = self._robot.send_action(action)
         if self.pacer is None:
             raise RuntimeError("RobotEnv.step: expected reset() before the first step")
-        self.pacer.wait()
-        self._reading = self._robot.get_reading()
+        try:
+            self._stop_if_told()
+            self._last = self._robot.send_action(action)
+            self.pacer.wait()
+            self._reading = self._robot.get_reading()
+        except SafetyStop:
+            self._last = None
+            raise
         done = self._inbox.succeeded
-        return self._observation(), float(done), done, False, self._info(sent)
+        return self._observation(), float(done), done, False, self._info()
 
     def flat_state(self) -> FloatArray:
         """(S,) of the last reading."""
@@ -97,8 +106,8 @@ class RobotEnv(Env):
 
     def hold(self) -> None:
         """The robot holds still at once; for the end of an episode, before anybody writes files."""
+        self._held = True
         if self._connected:
-            self._held = True
             self._robot.stop()
 
     def close(self) -> None:
@@ -107,23 +116,28 @@ class RobotEnv(Env):
             self._connected = False
             self._robot.disconnect()
 
+    def _stop_if_told(self) -> None:
+        if reason := self._inbox.stop_reason:
+            self.hold()
+            raise SafetyStop(reason)
+
     def _standing(self) -> FloatArray:
-        """(A,) where the robot was last told to be, or where it is."""
-        if self._last is not None:
-            return self._last
+        """(A,) where the robot was last told to be. After a stop where the driver holds it, which is where it came to:
+        what it was told may lie beyond what stopped it.
+        """
         spec = self._robot.action_spec
-        return np.clip(self._robot.get_reading().state, spec.low, spec.high)
+        return np.clip(self._robot.get_goal() if self._last is None else self._last, spec.low, spec.high)
 
     def _observation(self) -> dict[str, Any]:
         return {"images": self._reading.images, "state": self._reading.state}
 
-    def _info(self, sent: FloatArray | None) -> dict[str, Any]:
+    def _info(self) -> dict[str, Any]:
         reading: Reading = self._reading
         return {
             "is_success": self._inbox.succeeded,
             "instruction": self._inbox.instruction,
             "time": reading.time,
-            **({} if sent is None else {"sent": sent}),
+            "sent": self._last,
             "channels": {**reading.channels, **_image_ages(reading)},
             "events": reading.events,
         }

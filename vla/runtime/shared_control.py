@@ -35,7 +35,7 @@ class SharedControl:
         self.commander, self.handovers = self._without_person, 0
 
     def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
-        """A new episode: the policy begins."""
+        """A new episode: the policy begins, and the robot stands where it was told to be: at (A,) `last`."""
         self._spec = spec
         self._released.clear()
         self._hand_back()

@@ -28,9 +28,7 @@ class Ending(StopRequest):
         return "Ctrl-C" if self.signal_name == "SIGINT" else self.signal_name or ""
 
     def on_episode_start(self, observation: Observation) -> None:
-        """The reset forgot what was said before it; a signal is not forgotten."""
-        if self.reason:
-            self._inbox.stop(self.reason)
+        """Nothing to note."""
 
     def on_step(self, step: Step) -> None:
         """Nothing to note."""
@@ -40,5 +38,5 @@ class Ending(StopRequest):
 
     def _note(self, number: int, frame: Any) -> None:
         super()._note(number, frame)
-        self._inbox.stop(self.reason)
+        self._inbox.stop(self.reason, for_good=True)
         self._hold()

@@ -93,8 +93,8 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
 
     Raises:
         RefusedError: bad input; nothing moved.
-        EvaluationError: robot or device cannot be connected; or an episode broke off, then the robot holds, and what
-            was recorded is kept.
+        EvaluationError: robot or device cannot be connected; or an episode broke off, or a robot stopped by itself with
+            episodes still to come, then the robot holds, and what was recorded is kept.
         InterruptedRunError: Ctrl-C; the same.
     """
     clock = clock or SystemClock()
@@ -116,9 +116,11 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
             raise InterruptedRunError(f"{ending.reason}: the session ended before its first episode.")
         try:
             for number in range(config["episodes"]):
-                session.run(number, ending)
+                session.run(number)
                 if ending.reason:
                     raise InterruptedRunError(f"{ending.reason}: the session ended; what was recorded is kept.")
+                if number + 1 < config["episodes"]:
+                    session.check_may_go_on()
         finally:
             session.report()
     return session.rows
@@ -187,14 +189,14 @@ class _Session:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def run(self, number: int, ending: Ending) -> None:
+    def run(self, number: int) -> None:
         """One episode, whatever becomes of it."""
         config, stage = self._config, self._stage
         trial = config["first_trial"] + number
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
         film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
-        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), ending, tally, self._control, *self._listeners]
+        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally, self._control, *self._listeners]
         subscribers += [film] if film else []
         if self._recorder:
             self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}
@@ -220,6 +222,19 @@ class _Session:
                 self._say(f"episode {number}: {row['outcome']} after {row['steps']} steps")
                 with (self._folder / "episodes.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
+
+    def check_may_go_on(self) -> None:
+        """A robot that stopped by itself, blocked for example, moves on only when a person has looked at it.
+
+        Raises:
+            EvaluationError: it did in the last episode.
+        """
+        row = self.rows[-1]
+        if row["refused"] and not self._stage.simulated:
+            raise EvaluationError(
+                f"episode {row['episode']} stopped: {row['detail']}\nNo other episode begins by itself, and what was "
+                "recorded is kept. Look at the robot, then start a new session; recording=FOLDER adds to a recording."
+            )
 
     def report(self) -> None:
         """Print the table and where things are."""

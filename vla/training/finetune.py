@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
+from vla.training.device import moved
 from vla.training.lora import trained_parameters
+from vla.training.run_folder import save_state
 from vla.training.schedule import Schedule
 
 Batch = tuple[Inputs, Tensor]  # observations, normalised actions (B, K, A)
@@ -48,13 +50,14 @@ class Finetuner:
     """The model, its optimiser and where they stand; can be stopped and continued exactly.
 
     Args:
-        model: adapters in place, everything else frozen (see `add_lora`).
+        model: adapters in place, everything else frozen (see `add_lora`), on the device that is to compute.
         settings: how long and how fast.
     """
 
     def __init__(self, model: OpenVLAOFT, settings: FinetuneSettings) -> None:
         self.model, self.settings = model, settings
         self.step = 0
+        self._device = next(model.parameters()).device
         self.optimizer = torch.optim.AdamW(
             trained_parameters(model), lr=settings.schedule(0), weight_decay=settings.weight_decay
         )
@@ -86,7 +89,9 @@ class Finetuner:
             batch = next(source, None)
             if batch is None:
                 raise ValueError(f"fine-tuning: the batches ended at step {self.step} of {self.settings.steps}")
-            loss = self.model.loss(*batch, film_sees_padding=self.settings.film_sees_padding) / self.settings.accumulate
+            inputs, actions = moved(batch[0], self._device), batch[1].to(self._device)
+            loss = self.model.loss(inputs, actions, film_sees_padding=self.settings.film_sees_padding)
+            loss = loss / self.settings.accumulate
             loss.backward()
             total += loss.item()
         if not torch.isfinite(torch.tensor(total)):
@@ -96,7 +101,11 @@ class Finetuner:
         return total
 
     def save(self, path: Path) -> None:
-        """Write trained weights, optimiser, step and random state; the file appears at once or not at all."""
+        """Write trained weights, optimiser, step and random state; the file appears at once or not at all.
+
+        Raises:
+            EvaluationError: it cannot be written; the state before it is safe.
+        """
         trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         state: dict[str, Any] = {
             "step": self.step,
@@ -104,9 +113,9 @@ class Finetuner:
             "optimizer": self.optimizer.state_dict(),
             "random": torch.get_rng_state(),
         }
-        part = path.with_name(f".{path.name}.part")
-        torch.save(state, part)
-        part.replace(path)
+        if self._device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self._device)
+        save_state(path, state)
 
     def load(self, path: Path) -> None:
         """Continue where `save` was called.
@@ -121,4 +130,6 @@ class Finetuner:
         self.model.load_state_dict(state["weights"], strict=False)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        if self._device.type == "cuda" and "random_cuda" in state:  # it is not, if a CPU began
+            torch.cuda.set_rng_state(state["random_cuda"], self._device)
         self.step = state["step"]

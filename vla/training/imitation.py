@@ -9,14 +9,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from vla.models.mini.loss import LossWeights, losses
 from vla.models.mini.model import MiniVLA, channels_last
+from vla.training.device import moved, training_device
 from vla.training.log import TrainingLog
+from vla.training.run_folder import STATE, rank, save_state
 from vla.training.samples import Samples
 
 
@@ -71,11 +72,10 @@ class Imitation:
 
     def __init__(self, model: MiniVLA, samples: Samples, settings: ImitationSettings, folder: Path) -> None:
         self.settings, self._samples, self._folder = settings, samples, folder
-        self.rank, self.processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank, self.processes = rank(), int(os.environ.get("WORLD_SIZE", "1"))
         if self.processes > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
+        self._device = training_device()
         self.model = channels_last(model.to(self._device))
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -110,7 +110,8 @@ class Imitation:
         for group in self._optimizer.param_groups:
             group["lr"] = settings.rate(self.step)
         number = self.step * self.processes + self.rank
-        inputs, targets = (_to(part, self._device) for part in self._samples.batch(number, settings.batch))
+        inputs, targets = self._samples.batch(number, settings.batch)
+        inputs, targets = moved(inputs, self._device), moved(targets, self._device)
         with torch.autocast(self._device.type, torch.bfloat16):
             parts = losses(self.model, inputs, targets, settings.weights)
         parts["total"].backward()
@@ -143,7 +144,11 @@ class Imitation:
                 value.copy_(current[name])
 
     def save(self) -> None:
-        """Write everything that is needed to go on; the file appears at once or not at all."""
+        """Write everything that is needed to go on; the file appears at once or not at all.
+
+        Raises:
+            EvaluationError: it cannot be written; the state before it is safe.
+        """
         if self.rank:
             return
         state = {
@@ -152,9 +157,7 @@ class Imitation:
             "average": self.average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        part = self._folder / ".state.pt"
-        torch.save(state, part)
-        part.replace(self._folder / "state.pt")
+        save_state(self._folder / STATE, state)
 
     def resume(self) -> bool:
         """Go on where `save` was called last; False if it never was.
@@ -162,7 +165,7 @@ class Imitation:
         Raises:
             ValueError: the state is of another model.
         """
-        path = self._folder / "state.pt"
+        path = self._folder / STATE
         if not path.exists():
             return False
         state = torch.load(path, map_location=self._device, weights_only=True)
@@ -174,12 +177,3 @@ class Imitation:
             raise ValueError(f"{path}: the state is of another model; train into another folder ({error})") from error
         self.step = state["step"]
         return True
-
-
-def _to(part: Any, device: torch.device) -> Any:
-    """A dataclass of tensors on another device."""
-    return type(part)(**{name: _moved(value, device) for name, value in vars(part).items()})
-
-
-def _moved(value: Tensor, device: torch.device) -> Tensor:
-    return value.to(device, non_blocking=True)

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from vla.data.frames import load_frames
+from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lerobot.reader import read_metadata
@@ -22,6 +22,7 @@ from vla.models.mini.model import MiniVLA
 from vla.normalize import Normalization
 from vla.training.curve import draw_curve
 from vla.training.imitation import Imitation, ImitationSettings
+from vla.training.run_folder import keep, learned_from, writing
 from vla.training.samples import Augmentation, Samples, make_statistics
 from vla.training.transfer import transfer
 
@@ -30,8 +31,9 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     """Train into `folder`; one that holds a state is continued.
 
     Raises:
-        RefusedError: `init` or `transfer` has other sizes.
+        RefusedError: `init`, `transfer` or the data have other sizes, or a state was begun with other data.
         DatasetError: a dataset is damaged.
+        EvaluationError: state or checkpoint cannot be written.
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
     embodiment = describe(network, [Path(root) for root in config["datasets"]])
@@ -42,7 +44,9 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
         for root in config["datasets"]
     ]
+    _check_keyframes(network, config["datasets"], frames)
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
+    keep(folder, "begun.json", learned_from(config["datasets"], frames, statistics))
     samples = Samples(
         frames,
         statistics,
@@ -69,7 +73,8 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     def write(step: int) -> None:
         weights = imitation.average.state_dict()
         checkpoint = MiniCheckpoint(network, embodiment, statistics, weights, {**recipe, "steps": step})
-        write_checkpoint(folder / "checkpoint", checkpoint)
+        with writing(folder / "checkpoint"):
+            write_checkpoint(folder / "checkpoint", checkpoint)
         draw_curve(folder / "log.jsonl", folder / "loss.png")
 
     with tqdm(total=settings.steps, initial=imitation.step, unit="step", disable=imitation.rank > 0) as bar:
@@ -115,6 +120,15 @@ def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
     )
+
+
+def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:
+    for root, each in zip(roots, frames, strict=True):
+        if each.points.shape[2] != network.keyframes:
+            raise RefusedError(
+                f"model.keyframes: expected {each.points.shape[2]}, as many as {root} holds with each frame, got "
+                f"{network.keyframes}"
+            )
 
 
 def _model(network: MiniConfig, start: MiniCheckpoint | None) -> MiniVLA:

@@ -6,6 +6,8 @@ Source of the recipe: arXiv 2502.19645, section 4 and appendix; openvla-oft 213c
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,9 +30,11 @@ from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import Table, check_table, empty_model, lora_merged, shapes_of
 from vla.policies.prompt import Prompt
 from vla.training.batches import Batcher, Moment
+from vla.training.device import training_device
 from vla.training.finetune import Batch, Finetuner, FinetuneSettings
 from vla.training.log import TrainingLog
 from vla.training.lora import LoraSettings, add_lora, merged
+from vla.training.run_folder import STATE, keep, learned_from, writing
 from vla.training.schedule import Schedule
 
 NEW_PARTS = ("action_head.", "proprio_projector.", "noisy_action_projector.")  # begin at random if init has none
@@ -41,10 +45,21 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     """Fine-tune into `folder`; one that holds a state is continued.
 
     Raises:
-        RefusedError: no checkpoint to begin with.
+        RefusedError: no checkpoint to begin with, a key or a way to start that this recipe has not, or a state that was
+            begun with other data or with another checkpoint.
         CheckpointError: the checkpoint does not fit.
+        EvaluationError: state or checkpoint cannot be written.
         MergeError: folding the adapters in changed the actions; the state is kept.
     """
+    if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise RefusedError(
+            f"recipe=openvla_oft trains in one process, on one GPU; got {processes} (WORLD_SIZE). Start it without "
+            "torchrun; train.accumulate=N stands for N times the batch."
+        )
+    if config["transfer"]:
+        raise RefusedError(
+            f"transfer: only recipe=mini has it, got {config['transfer']}. recipe=openvla_oft begins with init=..."
+        )
     if not config["init"]:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
@@ -58,14 +73,17 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     lora = LoraSettings(**config["lora"])
     model = _model(network, start, DTYPES[config["dtype"]])
     add_lora(model, lora)
+    begun = learned_from(config["datasets"], frames, statistics)
+    keep(folder, "begun.json", {**begun, "frozen_weights": _digest_of_frozen(model)})
     options = dict(config["train"])
     batch, save_every = options.pop("batch"), options.pop("save_every")
     schedule = Schedule(**{name: options.pop(name) for name in ("peak", "warmup", "decay_at")})
     settings = FinetuneSettings(**options, schedule=schedule)
-    tuner, state = Finetuner(model, settings), folder / "state.pt"
+    device = training_device()
+    tuner, state = Finetuner(model.to(device), settings), folder / STATE
     if state.exists():
         tuner.load(state)
-    stream.write(f"{len(moments)} moments, step {tuner.step} of {settings.steps} -> {folder}\n")
+    stream.write(f"{len(moments)} moments, step {tuner.step} of {settings.steps}, {device} -> {folder}\n")
     log = TrainingLog(folder / "log.jsonl", tuner.step)
     first = tuner.step * settings.accumulate
     with tqdm(total=settings.steps, initial=tuner.step, unit="step") as bar, log:
@@ -79,13 +97,15 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
 
         tuner.run(moments.batches(batcher, batch, config["seed"], first), on_step)
     probe, _ = batcher(moments.draw(min(4, batch), np.random.default_rng(config["seed"])))
+    model.to("cpu")  # a second, whole network for comparing need not fit on the GPU
     table, difference = merged(model, lora, probe, config["merge_tolerance"])
     name = "+".join(Path(root).name for root in config["datasets"])
     provenance = {"init": config["init"], "steps": settings.steps, "lora": config["lora"], "merged_moved": difference}
     done = Checkpoint(network, embodiment, {name: statistics}, table, pixels=start.pixels, extras=start.extras,
                       provenance=provenance)  # fmt: skip
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # of a run that was continued
-    write_folder(done, folder / "checkpoint")
+    with writing(folder / "checkpoint"):
+        write_folder(done, folder / "checkpoint")
     stream.write(f"Merging moved an action by at most {difference:.2g}. Checkpoint: {folder / 'checkpoint'}\n")
 
 
@@ -180,6 +200,16 @@ def _model(network: ModelConfig, start: Checkpoint, dtype: torch.dtype) -> OpenV
         part.to_empty(device="cpu", recurse=False).reset_parameters()
         part.to(dtype)
     return model.requires_grad_(True)
+
+
+def _digest_of_frozen(model: OpenVLAOFT) -> str:
+    """Of a few numbers of each frozen tensor: the state lacks them, so adapters could be put on others."""
+    digest = hashlib.sha256()
+    for _, parameter in sorted(model.named_parameters()):
+        if not parameter.requires_grad:
+            flat = parameter.detach().flatten()
+            digest.update(flat[:: max(1, len(flat) // 64)].float().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _without_old_parts(table: Table, fits: Table) -> Table:

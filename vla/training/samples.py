@@ -69,7 +69,7 @@ class Samples:
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
         _, which, counts = np.unique(_told(frames), return_inverse=True, return_counts=True)
-        chances = np.cumsum(counts[which] ** -balance)
+        chances = np.cumsum(counts[which] ** -float(balance))  # whole numbers have no negative powers
         self._chances = chances / chances[-1]  # (F,) rising to 1
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)

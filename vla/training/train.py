@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 
 from vla.data.lerobot.errors import DatasetError
 from vla.evaluation.config import compose_config, to_dict, usage
-from vla.evaluation.errors import EvaluationError, RefusedError
+from vla.evaluation.errors import EvaluationError
 from vla.models.openvla_oft.weights import CheckpointError
 from vla.training.lora import MergeError
 from vla.training.mini import train_mini
 from vla.training.openvla_oft import finetune
+from vla.training.run_folder import keep
 
 Learner = Callable[[Mapping[str, Any], Path, TextIO], None]
 LEARNERS: dict[str, Learner] = {"mini": train_mini, "openvla_oft": finetune}
@@ -35,6 +35,9 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     except (DatasetError, CheckpointError, MergeError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except OSError as error:
+        sys.stderr.write(f"training: {error}. Mend that and repeat the command: it goes on from the last state.pt.\n")
+        return 1
     return 0
 
 
@@ -42,22 +45,13 @@ def train(config: dict[str, Any], stream: TextIO) -> None:
     """Train into `config["run_dir"]`; a folder that holds a state is continued.
 
     Raises:
-        RefusedError: the folder belongs to another configuration.
+        RefusedError: the folder's state was begun with another configuration or other data.
         DatasetError: a dataset is damaged.
     """
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, config)
+    keep(folder, "config.json", {key: value for key, value in config.items() if key != "threads"})
     if config["threads"]:
         torch.set_num_threads(config["threads"])
     torch.manual_seed(config["seed"])
     LEARNERS[config["learner"]](config, folder, stream)
-
-
-def _claim(folder: Path, config: dict[str, Any]) -> None:
-    """Keep the configuration; a folder of another one is not continued."""
-    path = folder / "config.json"
-    wanted = {key: value for key, value in config.items() if key != "threads"}
-    if path.exists() and json.loads(path.read_text()) != wanted:
-        raise RefusedError(f"{folder}: was begun with another configuration ({path}); give another run_dir")
-    path.write_text(json.dumps(wanted, indent=1) + "\n")

@@ -34,6 +34,7 @@ class AlohaExpert:
 
     def __init__(self) -> None:
         self._world: World | None = None
+        self._plan: Plan | None = None
 
     def bind(self, env: Any) -> None:
         """Attach to the unwrapped `AlohaEnv`; its scene is only read."""
@@ -41,6 +42,10 @@ class AlohaExpert:
         self._world = World(env)
         self._plan = PLANS[env.task.name](self._world)
         self._servos = {name: Servo(self._spec.max_step[arm.entries]) for name, arm in self._world.arms.items()}
+
+    def unbind(self) -> None:
+        """Let go of the environment, so that its memory can be given back."""
+        self._world = self._plan = None
 
     def reset(self) -> None:
         """Start from rest; the next action starts from what is there."""
@@ -54,17 +59,17 @@ class AlohaExpert:
         Raises:
             RuntimeError: `bind` was not called.
         """
-        if self._world is None:
+        if self._world is None or self._plan is None:
             raise RuntimeError("AlohaExpert.infer: call bind(env) first")
         started = time.perf_counter()
-        action = self._action(self._world)
+        action = self._action(self._world, self._plan)
         seconds = time.perf_counter() - started
         return ActionChunk(action[None], observation.instruction, observation.time, inference_s=seconds)
 
-    def _action(self, world: World) -> FloatArray:
+    def _action(self, world: World, plan: Plan) -> FloatArray:
         world.look()
         action = np.empty_like(self._spec.low)
-        for name, command in self._plan.commands().items():
+        for name, command in plan.commands().items():
             arm = world.arms[name]
             action[arm.entries] = self._servos[name].action(command, world.commanded(arm))
         return np.asarray(np.clip(action, self._spec.low, self._spec.high))

@@ -75,6 +75,43 @@ def test_14_a_stop_from_a_signal_handler():
             signal.signal(signal.SIGUSR1, before)
 
 
+def test_a_stop_that_comes_as_a_slow_move_begins_is_obeyed(monkeypatch):
+    with running(gravity=False) as bench:
+        worker = bench.robot.workers[0]
+        clear = worker.clear_fault
+        monkeypatch.setattr(worker, "clear_fault", lambda: bench.robot.stop() or clear())
+        with pytest.raises(SafetyStop, match="slow move: stopped"):
+            bench.robot.go_to(HOME + 0.8 * np.eye(14)[0])
+        bench.wait(0.3)
+        assert bench.robot.get_reading().state[0] < 0.01
+
+
+def test_a_stop_that_comes_while_it_connects_is_obeyed():
+    bench = Bench(gravity=False)
+    bench.put_at_home()
+    arm = bench.robot._arms[0]
+    identify = arm.connect
+    with bench.clock.attending(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arm, "connect", lambda *given, **named: bench.robot.stop() or identify(*given, **named))
+        bench.robot.connect()
+        with pytest.raises(SafetyStop, match="the robot was stopped; call go_to"):
+            bench.robot.send_action(HOME)
+        bench.robot.disconnect()
+
+
+def test_the_goal_is_what_the_robot_was_told_and_after_a_stop_where_it_holds():
+    with running() as bench:  # its arms sag
+        np.testing.assert_allclose(bench.robot.get_goal(), HOME)
+        action = bench.robot.send_action(wave(bench)(1))
+        np.testing.assert_array_equal(bench.robot.get_goal(), action)
+        bench.wait(TICK)
+        bench.robot.stop()
+        state, goal = bench.robot.get_reading().state, bench.robot.get_goal()
+        np.testing.assert_allclose(goal[:6], state[:6], atol=0.005)
+        assert abs(goal[1] - HOME[1]) > 0.01
+        assert goal[6] == pytest.approx(HOME[6])
+
+
 def test_a_stop_ends_a_slow_move():
     with running(gravity=False) as bench:
         away = HOME + 0.8 * np.eye(14)[0]

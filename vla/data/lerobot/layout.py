@@ -19,7 +19,6 @@ from vla.data.lerobot.errors import DatasetError
 VERSION = "v3.0"
 CHUNK = 1000  # files in a folder
 INFO, STATS, TASKS, LOCK = "meta/info.json", "meta/stats.json", "meta/tasks.parquet", ".lock"
-EMBODIMENT = "meta/embodiment.json"  # ours: `vla.embodiment.Embodiment.to_dict`
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

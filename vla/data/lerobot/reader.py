@@ -32,22 +32,21 @@ from vla.types import Image
 __all__ = ["Dataset", "read_dataset", "read_metadata"]
 
 
-def read_dataset(root: str | Path, *, cameras: Sequence[str] | None = None, fps: int | None = None) -> Dataset:
+def read_dataset(root: str | Path, *, cameras: Sequence[str] | None = None) -> Dataset:
     """Open a dataset and check everything that needs no episode's data: see also `Dataset.verify`.
 
     Args:
         root: its folder.
         cameras: which to read, in this order; None: all.
-        fps: [1/s] the rate that the caller needs; None: any.
 
     Raises:
-        DatasetError: another version, another rate, other cameras, a gap in the episodes, missing files, or statistics
+        DatasetError: another version, other cameras, a gap in the episodes, missing files, or statistics
             of other data.
 
     An episode whose recorder was killed is finished first: the folder is written to then.
     """
     recover(root)
-    return Dataset(Path(root), cameras, fps)
+    return Dataset(Path(root), cameras)
 
 
 class Dataset:
@@ -64,16 +63,11 @@ class Dataset:
         features: as in info.json.
     """
 
-    def __init__(self, root: Path, cameras: Sequence[str] | None, fps: int | None) -> None:
+    def __init__(self, root: Path, cameras: Sequence[str] | None) -> None:
         self.root = root
         self.info = read_info(root)
         self.features: dict[str, dict[str, Any]] = self.info["features"]
         self.fps = int(self.info["fps"])
-        if fps is not None and fps != self.info["fps"]:
-            raise DatasetError(
-                f"{root}: expected {fps} frames a second, got {self.info['fps']}. Record the data at {fps}, or set the "
-                "fps of whoever reads it."
-            )
         there = [camera_of(key) for key in video_keys(self.features)]
         self.cameras = tuple(there if cameras is None else cameras)
         if unknown := [camera for camera in self.cameras if camera not in there]:

@@ -20,7 +20,6 @@ from vla.data.lerobot.disk import TEMPORARY, Write, adopt, locked, make_folder, 
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import (
-    EMBODIMENT,
     EPISODES_PATH,
     INFO,
     LOCK,
@@ -42,7 +41,6 @@ class DatasetWriter:
     Args:
         root: folder of the dataset; made if missing. The first episode decides its features.
         robot_type: what info.json calls the robot.
-        embodiment: `Embodiment.to_dict()`, kept in meta/embodiment.json.
         write: how bytes get to a file descriptor; tests inject a disk that fills up.
 
     Raises:
@@ -54,12 +52,10 @@ class DatasetWriter:
         root: str | Path,
         *,
         robot_type: str = "unknown",
-        embodiment: Mapping[str, Any] | None = None,
         write: Write = os.write,
     ) -> None:
         self.root = Path(root)
         self._robot_type = robot_type
-        self._embodiment = embodiment
         self._write = write
         foreign = sorted(path.name for path in self.root.iterdir()) if self.root.exists() else []
         if foreign and not (self.root / INFO).exists() and not (self.root / LOCK).exists():
@@ -163,8 +159,6 @@ class DatasetWriter:
         return int(number)
 
     def _create(self, encoded: EncodedEpisode) -> dict[str, Any]:
-        if self._embodiment is not None:
-            put(self.root / EMBODIMENT, to_json(self._embodiment), self._write)
         info = new_info(encoded.features, encoded.episode.fps, self._robot_type)
         put(self.root / INFO, to_json(info), self._write)
         return info

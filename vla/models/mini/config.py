@@ -23,7 +23,7 @@ class MiniConfig:
         width: D of the trunk.
         layers, heads: of the trunk.
         head_width: width of the action head.
-        keyframes: points of the image that the model is asked to find (0: none).
+        keyframes: J, points of an image that the model is asked to find; as many as the data hold with each frame.
         head: name of the action head, see `vla.models.heads`.
         head_options: of the head.
         blind: images are replaced by their mean: the control that shows what a policy does without seeing.
@@ -51,6 +51,8 @@ class MiniConfig:
             raise ValueError(f"model.image_size: expected a multiple of 32 px, got {self.image_size}")
         if self.width % self.heads:
             raise ValueError(f"model.width: expected a multiple of the {self.heads} heads, got {self.width}")
+        if self.keyframes < 1:
+            raise ValueError(f"model.keyframes: expected at least 1, got {self.keyframes}")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values only."""

@@ -58,15 +58,13 @@ def losses(model: MiniVLA, inputs: MiniInputs, targets: Targets, weights: LossWe
         action = ((predicted.float() - targets.actions).abs() * mask).sum() / (
             mask.sum() * targets.actions.shape[2]
         ).clamp_min(1.0)
-    parts = {"action": action}
-    if model.config.keyframes:
-        heat = torch.stack(
-            [heat_loss(seen.heat, targets.points[:, camera]) for camera, seen in enumerate(query.seen)]
-        ).mean()
-        aimed = model.displacement(states[:, 1]).float().reshape(targets.displacement.shape)
-        parts["heat"] = heat
-        errors = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1, reduction="none").mean(2)  # (B, J)
-        parts["displacement"] = (errors * targets.known).sum() / targets.known.sum().clamp_min(1)
+    heat = torch.stack(
+        [heat_loss(seen.heat, targets.points[:, camera]) for camera, seen in enumerate(query.seen)]
+    ).mean()
+    aimed = model.displacement(states[:, 1]).float().reshape(targets.displacement.shape)
+    errors = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1, reduction="none").mean(2)  # (B, J)
+    displacement = (errors * targets.known).sum() / targets.known.sum().clamp_min(1)
+    parts = {"action": action, "heat": heat, "displacement": displacement}
     total = action + sum(getattr(weights, name) * part for name, part in parts.items() if name != "action")
     return {"total": total, **{name: part.detach() for name, part in parts.items()}}
 

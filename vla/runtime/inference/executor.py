@@ -42,11 +42,11 @@ class Executor(ABC):
     In simulation the policy answers at once and its answer is held back until it is due: the world runs on
     meanwhile. While there is no action, the hold action of the spec is sent: zero motion with the gripper kept for
     deltas, the last position again for positions. Position control has nothing to repeat before its first action,
-    so there the first plan is waited for without a tick passing: the robot is not under way yet.
+    so there the first plan is waited for without a tick passing, unless the environment says what the robot was told.
 
     On a robot (`latency_s=background`) the policy thinks in a thread of its own while the loop keeps its rate; it gets
-    an observation whose images are all there. An error that it raises comes out of the tick that takes the answer. Only
-    the first plan of an episode of position control is waited for.
+    an observation whose images are all there. An error that it raises comes out of the tick that takes the answer. The
+    first plan of an episode of position control is waited for if there is nothing to repeat.
 
     Args:
         policy: whom to ask.
@@ -83,7 +83,7 @@ class Executor(ABC):
 
         Args:
             spec: what an action means.
-            last: (A,) what the robot was told last, when it is under way; it is held until there is a plan.
+            last: (A,) what the robot was told last, if that is known; it is held until there is a plan.
         """
         if self._thread is None:
             self._policy.reset()

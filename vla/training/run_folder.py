@@ -1,0 +1,111 @@
+"""The run folder of a training: what it was begun with, and the state from which it goes on.
+
+config.json   the configuration
+begun.json    what was learned from: frames of each dataset, statistics
+state.pt      see `Imitation.save` and `Finetuner.save`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from vla.data.frames import Frames
+from vla.evaluation.errors import EvaluationError, RefusedError
+from vla.evaluation.files import write_json
+from vla.evaluation.run_folder import describe_differences
+
+STATE = "state.pt"
+
+
+def keep(folder: Path, name: str, wanted: Mapping[str, Any]) -> None:
+    """Keep what a training is begun with; a state is continued with the same only.
+
+    Before the first state nothing is bound: a first command with a mistake does not occupy the folder.
+
+    Args:
+        folder: of the run.
+        name: of the file in it; a state without one takes what it is given.
+        wanted: JSON values.
+
+    Raises:
+        RefusedError: the folder holds a state that was begun with something else.
+    """
+    path, now = folder / name, json.loads(json.dumps(wanted))  # as it will be read: lists, no tuples
+    begun = _read(path) if path.exists() else None
+    if begun == now:
+        return
+    if begun is not None and (folder / STATE).exists():
+        raise RefusedError(
+            f"{folder}: its training was begun with something else than this command gives ({path}):\n"
+            f"{describe_differences(begun, now, 'then', 'now')}\n"
+            f"Restore that to go on, or give another run_dir; init={folder / 'checkpoint'} begins with its weights."
+        )
+    if rank() == 0:
+        write_json(path, now)
+
+
+def learned_from(roots: list[str], frames: list[Frames], statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """What trained weights hang on beside the configuration, for `keep`."""
+    sets = {
+        root: {"episodes": int(each.episode.max()) + 1, "frames": len(each), "content": each.content}
+        for root, each in zip(roots, frames, strict=True)
+    }
+    return {"datasets": sets, "statistics": statistics}
+
+
+def rank() -> int:
+    """Which of the processes that train together this is; 0 writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a state; the file appears at once or not at all.
+
+    Raises:
+        EvaluationError: it cannot be written; the state before it is safe.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with writing(path):
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make one message of what a full disk raises: torch and safetensors have errors of their own.
+
+    Raises:
+        EvaluationError: with the path, the cause and what to do.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise EvaluationError(
+            f"{path}: could not be written ({_first_line(error)}). Mend that, for example make room on the disk, and "
+            f"repeat the command: it goes on from the last {STATE} that was written."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # torch adds a trace of its own
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RefusedError(
+            f"{path}: not JSON ({error}). Delete it: the next command takes its place, and nothing else is lost."
+        ) from error
