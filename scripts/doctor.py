@@ -11,8 +11,11 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def main(arguments: list[str]) -> int:
     """`--gl` only looks for a renderer; suite names say whose references to compare with; `robot=...` is for arms."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"{__doc__}`leader=wx250s`: which leaders it has.  `--gl`: only look for a renderer.")
+        return 0
     try:
-        if any(argument.startswith("robot") for argument in arguments):
+        if any("=" in argument for argument in arguments):
             return _examine_robot(arguments)
         from envs.libero import doctor  # needs a simulator, which arms do not
 
@@ -31,7 +34,10 @@ def _examine_robot(arguments: list[str]) -> int:
     from vla.evaluation.config import build, compose_config, to_dict
 
     config = to_dict(compose_config(CONF, "doctor", arguments))
-    count = check(config["robot"], config["leader"], print)
+    if not any(argument.startswith("robot=") for argument in arguments):
+        raise ValueError(f"{arguments[0]}: expected robot=... beside it, for example robot=aloha")
+    arm = build(config["robot"]["config"], "robot.config")
+    count = check(config["robot"], arm, config["leader"], print)
     nodes = config["robot"].get("cameras") or {}
     if isinstance(nodes, dict):  # a simulated scene has names only
         cameras = {name: build(node, f"robot.cameras.{name}") for name, node in nodes.items()}

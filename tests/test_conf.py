@@ -9,6 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from robot_drivers.aloha.config import ArmConfig
+from robot_drivers.cameras.frames import FrameLimits
 from vla.evaluation.plan import make_plan
 from vla.protocols import Policy
 
@@ -51,6 +53,33 @@ def test_every_teleoperator_is_one(name):
     teleoperator = instantiate(config.teleop)
     assert callable(teleoperator.wants_control)
     assert callable(teleoperator.disconnect)
+
+
+ROBOTS = [option for group, option in OPTIONS if group == "robot"]
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_a_robot_is_configured_with_the_drivers_own_numbers(name):
+    robot = composed(f"robot={name}", primary="rollout").robot
+    assert instantiate(robot.config) == ArmConfig()
+    cameras = {} if name == "aloha_mujoco" else robot.get("cameras", {})
+    assert all(instantiate(camera.limits) == FrameLimits() for camera in cameras.values())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *(f"robot={name} robot.config.watch.rest_after=5" for name in ROBOTS),
+        "robot=aloha_usb robot.cameras.top.limits.max_age=0.5",
+        "robot=aloha_realsense robot.cameras.left_wrist.limits.max_age=0.5",
+        "robot=aloha_mujoco robot.frame_limits.max_age=0.5",
+    ],
+)
+def test_keys_that_the_docs_name_can_be_set(override):
+    key, _, value = override.split()[-1].partition("=")
+    config = composed(*override.split(), primary="rollout")
+    assert OmegaConf.select(config, key) == float(value)
+    instantiate(OmegaConf.select(config, key.rpartition(".")[0]))
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,21 @@ def test_a_session_in_simulation_is_recorded_and_its_replay_is_exact(tmp_path):
     assert export.stdout.strip() == str(tmp_path / "episode_0.hdf5"), export.stderr
     found = run_script("replay.py", *common, "recording=nowhere")
     assert (found.returncode, "is not a LeRobotDataset" in found.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["doctor.py", "--help"], 0, "robot=aloha"),
+        (["doctor.py", "leader=wx250s"], 2, "leader=wx250s: expected robot=... beside it"),
+        (["doctor.py", "robot=aloha", "leder=wx250s"], 2, "Did you mean 'leader'"),
+        (["rest.py"], 2, "robot: expected one, for example robot=aloha"),
+        (["rest.py", "--help"], 0, "torque_off: true"),
+        (["rest.py", "robot=aloha", "torque_off=1"], 2, "torque_off: expected true or false, got 1"),
+        (["rest.py", "robot=aloha"], 1, "expected armed=true, got false; nothing was opened"),
+    ],
+)
+def test_scripts_for_arms_say_what_they_need(arguments, code, message):
+    found = run_script(*arguments)
+    assert (found.returncode, message in found.stdout + found.stderr) == (code, True), found.stderr
+    assert "Traceback" not in found.stderr

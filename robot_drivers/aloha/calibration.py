@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-
 from robot_drivers.dynamixel import units
 from vla.types import FloatArray
 
@@ -110,8 +108,3 @@ def to_ticks(radians: FloatArray) -> list[int]:
         ValueError: NaN or infinity.
     """
     return [int(tick) for tick in units.POSITION.encode(radians)]
-
-
-def to_radians(ticks: list[int]) -> FloatArray:
-    """Ticks -> (N,) [rad]."""
-    return np.asarray(units.POSITION.decode(ticks))

@@ -1,12 +1,20 @@
-"""The numbers of an arm's behaviour that an owner may tighten. Each has one home: here."""
+"""The numbers of an arm's behaviour that an owner may tighten. Each has one home: here.
+
+`conf/robot/config/arm.yaml` repeats them, so that each can be named on a command line; a test holds the two together.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from robot_drivers.aloha.layout import MAX_SPEED
+
+GAINS = ("position_p_gain", "position_i_gain", "position_d_gain", "feedforward_1st_gain", "feedforward_2nd_gain")
+LARGEST_GAIN, LARGEST_PROFILE = 16_383, 32_767  # of the registers
+SHORTEST_WATCHDOG = 0.04  # [s] two units of the servos' register; rounded to none, their watchdog would be off
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Warmth:
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """Everything about one arm that is not its layout.
+    """Everything about one arm that is not its layout. What limits it may be tightened and never widened.
 
     Attributes:
         hz: [1/s] ticks of its bus.
@@ -97,6 +105,9 @@ class ArmConfig:
         gripper_current: [2.69 mA] with which the follower's gripper may push; 200 is 538 mA.
         gripper_speed: [rad/s] of the gripper's goal.
         shadow_gap: [ticks] between the two servos of a joint.
+
+    Raises:
+        ValueError: a number that is none, or wider than the driver's own limit; a gain that servos do not have.
     """
 
     hz: float = 50.0
@@ -113,7 +124,81 @@ class ArmConfig:
     gripper_speed: float = 2 * math.pi
     shadow_gap: int = 15
 
+    def __post_init__(self) -> None:
+        for name, kind in _PARTS.items():
+            if not isinstance(part := getattr(self, name), kind):
+                raise ValueError(f"config.{name}: expected {kind.__name__}, got {part!r}")
+        for name, bound in _BOUNDS.items():
+            part, _, key = name.rpartition(".")
+            bound.check(name, getattr(getattr(self, part) if part else self, key))
+        for name, gain in self.gains.items():
+            if name not in GAINS:
+                raise ValueError(f"config.gains: expected some of {', '.join(GAINS)}, got {name!r}")
+            # Without its P gain an arm would fall although its torque is on.
+            _Bound(int(name == "position_p_gain"), LARGEST_GAIN, whole=True).check(f"gains.{name}", gain)
+        watch, warmth = self.watch, self.warmth
+        if watch.rest_after < watch.hold_after:
+            raise ValueError(
+                f"config.watch.rest_after: expected at least hold_after = {watch.hold_after} s, got {watch.rest_after}"
+            )
+        if not warmth.warn <= warmth.slow <= warmth.stop:
+            raise ValueError(
+                f"config.warmth: expected warn <= slow <= stop, got {warmth.warn}, {warmth.slow}, {warmth.stop}"
+            )
+
     @property
     def period(self) -> float:
         """[s] of a tick."""
         return 1.0 / self.hz
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """What a number may be: `low` to `high`, both included, but for a `low` of None: then above 0."""
+
+    low: float | None
+    high: float
+    whole: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse any other number.
+
+        Raises:
+            ValueError: with the key of the config.
+        """
+        number = isinstance(value, int if self.whole else int | float) and not isinstance(value, bool)
+        if not (number and (value > 0 if self.low is None else value >= self.low) and value <= self.high):
+            kind = "a whole number" if self.whole else "a number"
+            low = "above 0" if self.low is None else f"of at least {self.low:g}"
+            high = f"at most {self.high:g}, the driver's own limits"
+            raise ValueError(f"config.{name}: expected {kind} {low} and {high}, got {value!r}")
+
+
+_PARTS: Mapping[str, type] = {"limits": Limits, "homing": Homing, "watch": Watch, "warmth": Warmth, "gains": Mapping}
+_BOUNDS: Mapping[str, _Bound] = {
+    "hz": _Bound(None, 200.0),
+    "limits.margin": _Bound(Limits.margin, 0.5),
+    "limits.speed": _Bound(None, Limits.speed),
+    "limits.acceleration": _Bound(None, Limits.acceleration),
+    "limits.tracking": _Bound(None, Limits.tracking),
+    "limits.age": _Bound(None, Limits.age),
+    "homing.speed": _Bound(None, Homing.speed),
+    "homing.gripper_speed": _Bound(None, Homing.gripper_speed),
+    "homing.current_share": _Bound(None, Homing.current_share),
+    "homing.patience": _Bound(None, Homing.patience),
+    "homing.tracking": _Bound(None, Homing.tracking),
+    "watch.hold_after": _Bound(None, Watch.hold_after),
+    "watch.rest_after": _Bound(None, math.inf),
+    "watch.servo": _Bound(SHORTEST_WATCHDOG, Watch.servo),
+    "watch.stale_ticks": _Bound(0, Watch.stale_ticks, whole=True),
+    "warmth.warn": _Bound(None, Warmth.warn),
+    "warmth.slow": _Bound(None, Warmth.slow),
+    "warmth.stop": _Bound(None, Warmth.stop),
+    "warmth.low_voltage": _Bound(Warmth.low_voltage, 12.0),
+    "warmth.slow_share": _Bound(None, Warmth.slow_share),
+    "profile_velocity": _Bound(0, LARGEST_PROFILE, whole=True),
+    "profile_acceleration": _Bound(0, LARGEST_PROFILE, whole=True),
+    "gripper_current": _Bound(1, ArmConfig.gripper_current, whole=True),
+    "gripper_speed": _Bound(None, ArmConfig.gripper_speed),
+    "shadow_gap": _Bound(1, ArmConfig.shadow_gap, whole=True),
+}

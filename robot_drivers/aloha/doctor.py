@@ -77,11 +77,12 @@ def _port(path: str) -> list[str]:
     ]
 
 
-def check(settings: Mapping[str, Any], leader: str, say: Callable[[str], None]) -> int:
+def check(settings: Mapping[str, Any], config: ArmConfig, leader: str, say: Callable[[str], None]) -> int:
     """Examine the robot of a config group `robot`.
 
     Args:
         settings: the group, resolved.
+        config: that of the group, built: its thresholds.
         leader: which leaders it has, see `layout.LEADER_LAYOUTS`.
         say: takes lines for people.
 
@@ -91,7 +92,7 @@ def check(settings: Mapping[str, Any], leader: str, say: Callable[[str], None]) 
     Raises:
         ValueError: it describes no ALOHA robot.
     """
-    target, config = str(settings.get("_target_")), ArmConfig()
+    target = str(settings.get("_target_"))
     if target.endswith(("aloha_emulated", "aloha_in_scene")):
         emulation = emulated_aloha(clock=VirtualClock())
         buses = {

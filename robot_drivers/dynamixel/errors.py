@@ -107,42 +107,6 @@ class ServoError(BusError):
         )
 
 
-class HardwareAlert(BusError):
-    """A servo has switched its motor off to protect itself; only a reboot clears that.
-
-    Attributes:
-        id: which servo.
-        status: value of `hardware_error_status`.
-    """
-
-    def __init__(self, where: str, id: int, status: int) -> None:
-        self.id, self.status = id, status
-        super().__init__(
-            where,
-            f"ID {id} without a hardware error",
-            ", ".join(hardware_errors(status)) or f"status 0x{status:02x}",
-            "Support the arm, remove the cause (load, heat, supply), let it cool, then reboot the servo.",
-        )
-
-
-class ModelMismatch(BusError):
-    """A servo is of another kind than configured.
-
-    Attributes:
-        id: which servo.
-        expected, got: model numbers.
-    """
-
-    def __init__(self, where: str, id: int, expected: int, got: int) -> None:
-        self.id, self.expected, self.got = id, expected, got
-        super().__init__(
-            where,
-            f"servo model {expected} at ID {id}",
-            f"model {got}",
-            "Check that this is the port of that arm (leader and follower swapped?) and its configuration.",
-        )
-
-
 class PortBusy(BusError):
     """Another program holds the port."""
 

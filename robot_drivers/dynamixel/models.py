@@ -161,16 +161,3 @@ XC430_W150 = ServoModel(
 MODELS: Mapping[int, ServoModel] = MappingProxyType(
     {model.number: model for model in (XM430_W350, XM540_W270, XL430_W250, XC430_W150)}
 )
-
-
-def model(number: int) -> ServoModel:
-    """The model with the number that a ping reports.
-
-    Raises:
-        KeyError: an unknown number, with the known ones.
-    """
-    try:
-        return MODELS[number]
-    except KeyError:
-        known = ", ".join(f"{number} {model.name}" for number, model in MODELS.items())
-        raise KeyError(f"servo model number {number} is unknown; known are {known}") from None

@@ -8,6 +8,7 @@ import os
 import select
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -66,7 +67,6 @@ class SerialPort:
 
     Attributes:
         name: the path.
-        low_latency: whether the adapter's driver took the request to hand bytes on at once; None if it knows none.
 
     Raises:
         PortMissing: there is no such port, or no right to open it.
@@ -81,11 +81,9 @@ class SerialPort:
             if getattr(error, "errno", None) in _BUSY:
                 raise PortBusy(self.name, str(error)) from error
             raise PortMissing(self.name, str(error)) from error
-        self.low_latency: bool | None = True
-        try:
+        # A pseudo-terminal, or a driver that has only the latency timer, knows no such mode.
+        with suppress(ValueError, NotImplementedError, OSError):
             self._serial.set_low_latency_mode(True)
-        except (ValueError, NotImplementedError, OSError):
-            self.low_latency = None  # a pseudo-terminal, or a driver that has only the latency timer
 
     def write(self, data: bytes) -> None:
         """See `Port`."""

@@ -103,11 +103,6 @@ class ServoModel:
         """What it says of its effort when it stalls: current [A], or 1, its load as a share of the largest torque."""
         return self.stall_current if self.has_current else 1.0
 
-    @property
-    def torque_constant(self) -> float:
-        """[Nm/A]."""
-        return self.stall_torque / self.stall_current
-
     def __getitem__(self, name: str) -> Register:
         """The register of that name.
 
@@ -118,9 +113,3 @@ class ServoModel:
             return self.registers[name]
         except KeyError:
             raise KeyError(f"{self.name} has no register {name!r}; it has {', '.join(self.registers)}") from None
-
-    def span(self, *names: str) -> tuple[int, int]:
-        """Address and length of the shortest block that holds these registers."""
-        chosen = [self[name] for name in names]
-        start = min(register.address for register in chosen)
-        return start, max(register.end for register in chosen) - start

@@ -56,7 +56,6 @@ ANGLE = Scale("rad", 2 * math.pi / TICKS_PER_TURN)  # a difference of positions,
 VELOCITY = Scale("rad/s", 0.229 * RPM)
 ACCELERATION = Scale("rad/s^2", 214.577 * RPM / 60)
 CURRENT = Scale("A", 2.69e-3)
-CURRENT_MA = Scale("mA", 2.69)
 LOAD = Scale("1", 1e-3)  # share of the largest torque
 PWM = Scale("1", 1.13e-3)  # share of the full voltage
 VOLTAGE = Scale("V", 0.1)

@@ -68,7 +68,6 @@ CONTINUOUS = frozenset(
     }
 )
 ONCE = frozenset({FaultKind.BROWN_OUT, FaultKind.WATCHDOG_TRIP, FaultKind.HOST_SUSPENDED})
-WIRE = frozenset(FaultKind) - CONTINUOUS - ONCE
 
 
 @dataclass(frozen=True)

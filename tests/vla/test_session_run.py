@@ -18,7 +18,7 @@ from vla.data.lerobot.writer import DatasetWriter
 from vla.data.recorder import Recorder
 from vla.evaluation.config import compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
-from vla.protocols import SpecTeleoperator, Teleoperator
+from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
 from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
@@ -31,6 +31,7 @@ from vla.teleop.scripted import Scripted
 
 SIMULATION = ("env=fake", "policy=fake_push", "runtime.pace=free")
 ROBOT = ("robot=fake", "policy=fake_wave", "instruction=wave")
+SAME = ("env=fake", "env.size=48", "env.scratch=here")
 MOTION = "teleop.motion=[[0,0.02,0],[0,0.04,0.5],[0,0.06,1]]"
 
 
@@ -59,6 +60,10 @@ def run(folder, *overrides, clock=None):
     config = config_of("rollout", f"run_dir={folder}", "words=none", *overrides)
     rows = run_session(config, stream, clock or Clock())
     return rows, stream.getvalue(), read_dataset(folder / "recording")
+
+
+def broken_clock():
+    raise OSError("the clock is on fire")
 
 
 @pytest.fixture
@@ -186,14 +191,6 @@ def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
     assert (row["outcome"], row["steps"], row["recording"]) == ("STOPPED", 0, None)
 
 
-def test_ctrl_c_while_it_connects_is_not_forgotten_and_nothing_moves(tmp_path, robots):
-    with pytest.raises(InterruptedRunError, match="Ctrl-C"):
-        run(tmp_path, *ROBOT, "robot.trouble='interrupted early'", "home=[0.1,0,0.5]")
-    assert robots[0].log == ["connect", "stop", "stop", "disconnect"]
-    (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
-    assert (row["outcome"], row["steps"], row["detail"]) == ("STOPPED", 0, "Ctrl-C")
-
-
 def test_a_robot_that_stopped_by_itself_begins_no_other_episode(tmp_path, robots):
     with pytest.raises(EvaluationError, match=r"(?s)episode 0 stopped: waist: too fast.*Look at the robot"):
         run(tmp_path, *ROBOT, "robot.refuse_at=6", "episodes=3", "max_s=1")
@@ -212,10 +209,51 @@ def test_after_a_stop_that_a_person_said_the_next_episode_begins(tmp_path, robot
     assert [(row["outcome"], row["steps"]) for row in rows] == [("STOPPED", 4), ("FAILURE", 10)]
 
 
-def test_a_robot_that_cannot_be_connected_is_said(tmp_path, robots):
-    with pytest.raises(EvaluationError, match="RuntimeError: follower_left: no such port"):
+def test_a_robot_that_cannot_be_connected_is_said_and_leaves_nothing(tmp_path, robots):
+    message = "^robot: cannot be connected: RuntimeError: follower_left: no such port$"
+    with pytest.raises(EvaluationError, match=message):
         run(tmp_path, *ROBOT, "robot.trouble=unplugged")
     assert robots[0].log == ["connect"]
+    assert not (tmp_path / "episodes.jsonl").exists()
+    assert not (tmp_path / "traceback.txt").exists()
+    run(tmp_path, *ROBOT, "max_s=0.1")  # the folder is free
+    with pytest.raises(EvaluationError, match=message):
+        replay(
+            config_of("replay", "robot=fake", "robot.trouble=unplugged", f"recording={tmp_path / 'recording'}"), None
+        )
+    assert robots[-1].log == ["connect"]
+
+
+def test_ctrl_c_while_the_robot_is_connected_begins_no_episode(tmp_path, robots):
+    with pytest.raises(InterruptedRunError, match="Ctrl-C: the session ended before its first episode"):
+        run(tmp_path, *ROBOT, "robot.trouble='interrupted early'", "home=[0.1,0,0.5]")
+    assert robots[0].log == ["connect", "disconnect"]
+    assert not (tmp_path / "episodes.jsonl").exists()
+
+
+def test_a_run_of_refusals_only_is_no_success(tmp_path, monkeypatch):
+    refused = [*ROBOT, SEARCH_PATH, "words=none", "film=false", "robot.refuse_at=2", "max_s=1"]
+    assert main(CONF, [*refused, f"run_dir={tmp_path / 'a'}"]) == 1
+    monkeypatch.setattr("vla.session.session.SystemClock", Clock)
+    assert main(CONF, [*refused, f"run_dir={tmp_path / 'b'}", "robot.refuse_at=4", "max_s=0.06", "episodes=2"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("/stop\n"))
+    assert main(CONF, [*refused, f"run_dir={tmp_path / 'c'}", "robot.refuse_at=null", "words=stdin", "max_s=null"]) == 0
+
+
+def test_a_failed_reset_has_no_lateness_of_its_own(tmp_path, monkeypatch):
+    go_to = FakeRobot.go_to
+
+    def blocked(self, state):
+        go_to(self, state)
+        if self.sent:
+            raise SafetyStop("go_to: blocked")
+
+    monkeypatch.setattr(FakeRobot, "go_to", blocked)
+    rows, _, _ = run(tmp_path, *ROBOT, "home=[0.1,0,0.5]", "episodes=2", "max_s=0.1")
+    assert [(row["outcome"], row["late"], row["worst_ms"]) for row in rows] == [
+        ("FAILURE", 0, 0.0),
+        ("STOPPED", None, None),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -281,12 +319,28 @@ def test_typed_lines():
         ([*ROBOT, "teleop=scripted", "teleop.motion=[[1,2]]"], "teleop.motion: expected 3 numbers a tick"),
         ([*ROBOT, "episodes=0"], "episodes: expected a number of at least 1"),
         ([*ROBOT, "max_s=-1"], "max_s: expected seconds above 0"),
+        ([*ROBOT, "max_s=abc"], "max_s: expected seconds above 0, or null, got 'abc'"),
+        ([*ROBOT, "max_s=inf"], "max_s: expected seconds above 0"),
         ([*ROBOT, "words=loud"], "expected auto, stdin or none"),
+        ([*ROBOT, "words=stdin", "teleop=keyboard"], "words: expected auto or none with teleop=keyboard"),
+        ([*ROBOT, "home=0.5"], "home: expected a list of finite numbers, or null, got 0.5"),
+        ([*ROBOT, "home=[a,b,c]"], "home: expected a list of finite numbers"),
+        ([*ROBOT, "home=[9,0,0]"], "home: waist [rad]: expected -1.0000 to 1.0000, got 9."),
+        ([*ROBOT, "cameras=[frnt]"], "cameras: there is none named 'frnt'. Did you mean 'front'?"),
+        ([*ROBOT, "cameras=front"], "cameras: expected a list of names, or null, got 'front'"),
+        ([*ROBOT, "film=maybe"], "film: expected true or false, got 'maybe'"),
+        ([*ROBOT, "seed=x"], "seed: expected a whole number of at least 0"),
+        ([*ROBOT, "run_dir=5"], "run_dir: expected text, or null, got 5"),
+        ([*ROBOT, "runtime.execute=0"], "runtime.execute: expected at least 1 action a chunk, got 0"),
+        ([*ROBOT, "runtime.latency_s=-1"], "runtime.latency_s: expected seconds, 0 or more, got -1"),
+        ([*ROBOT, "runtime=real_time_chunking"], "runtime: real-time chunking needs a policy that can continue"),
+        ([*SIMULATION, "cameras=[top]"], "cameras: there is none named 'top'. Valid: front, wrist."),
+        ([*SIMULATION, "first_trial=3", "episodes=3"], "this task has the trials 0 to 4, got 3 to 5"),
     ],
 )
 def test_bad_input_is_refused_before_anything_moves(tmp_path, robots, overrides, message):
     with pytest.raises(RefusedError, match=r".") as caught:
-        run(tmp_path / "run", *overrides)
+        run(tmp_path / "run", "max_s=0.2", *overrides)  # an end, if it is not refused
     assert message in str(caught.value)
     assert all(robot.log == [] for robot in robots)
     assert not (tmp_path / "run" / "recording").exists()
@@ -340,13 +394,52 @@ def test_a_replay_on_a_robot_goes_slowly_to_the_start_first(tmp_path, robots, mo
         (["env=fake", "episode=4"], "has the episodes 0 to 0, got 4"),
         (["robot=fake"], "its actions have 2 numbers, expected 3"),
         (["env=aloha_insertion"], "recorded in 'fake_suite', got 'aloha_insertion'"),
+        (
+            ["env=fake"],
+            "got size=32, scratch=null. Add env.size=48 env.scratch=here",
+        ),
+        (
+            ["env=fake_demonstrations"],
+            "env: recorded in tests.fakes.FakeEnv, got tests.fakes.FakeDemonstrations. Choose the option of conf/env",
+        ),
+        ([*SAME, "trial=5"], "trial: expected 0 to 4, got 5"),
+        ([*SAME, "trial=x"], "trial: expected a whole number of at least 0, or null, got 'x'"),
+        ([*SAME, "episode=x"], "episode: expected a whole number of at least 0, got 'x'"),
+        ([*SAME, "tolerance=x"], "tolerance: expected a number of at least 0, or null"),
     ],
 )
 def test_a_replay_that_does_not_fit_is_refused(tmp_path, overrides, message):
-    run(tmp_path, *SIMULATION, "max_s=0.2")
+    run(tmp_path, *SIMULATION, *SAME[1:], "max_s=0.2")
     with pytest.raises(RefusedError) as caught:
         replay(config_of("replay", f"recording={tmp_path / 'recording'}", *overrides), io.StringIO())
     assert message in str(caught.value)
+
+
+def test_a_replay_needs_no_pictures_and_says_what_broke_it_off(tmp_path, robots):
+    run(tmp_path / "a", *SIMULATION, "max_s=0.2")
+    config = config_of("replay", "env=fake", "env.cameras=[]", f"recording={tmp_path / 'a' / 'recording'}")
+    assert replay(config, io.StringIO()) == 0.0
+    config["env"]["trouble"] = {"0/0": "raise"}
+    with pytest.raises(RefusedError, match=r"got trouble=nothing. Add env.trouble=null"):
+        replay(config, io.StringIO())
+    run(tmp_path / "b", *ROBOT, "max_s=0.2")
+    config = config_of("replay", "robot=fake", f"recording={tmp_path / 'b' / 'recording'}")
+    with pytest.raises(EvaluationError, match=r"broke off after 3 of 10 steps: OSError: the clock is on fire"):
+        replay(config, io.StringIO(), Clock({4: broken_clock}))
+    assert robots[-1].log[-2:] == ["stop", "disconnect"]
+
+
+def test_a_replay_begins_within_the_limits_although_a_folded_arm_lies_a_hair_outside(tmp_path, robots, monkeypatch):
+    begin = FakeRobot.__init__
+
+    def folded(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        self.state = np.array([0.0, 1.002, 0.0])
+
+    monkeypatch.setattr(FakeRobot, "__init__", folded)
+    run(tmp_path, "robot=fake", "policy=hold", "instruction=wave", "max_s=0.2")
+    replay(config_of("replay", "robot=fake", f"recording={tmp_path / 'recording'}"), io.StringIO(), Clock())
+    assert robots[-1].log[1] == "go_to [0.0, 1.0, 0.0]"
 
 
 def test_a_replay_of_a_dataset_that_somebody_collected(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,15 +15,34 @@ from vla.data.episode import STATE
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_dataset
 from vla.data.session_recorder import AFTER, BEFORE, recorded_actions
-from vla.evaluation.config import compose_config, to_dict, usage
+from vla.evaluation.config import compose_config, flatten, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
 from vla.runtime.safety import LimitFilter
 from vla.session.ending import Ending
+from vla.session.settings import (
+    DIFFERENCE_OR_NULL,
+    INDEX,
+    INDEX_OR_NULL,
+    TEXT,
+    Kind,
+    check_settings,
+    one_of,
+)
 from vla.session.stage import Stage, robot_stage, simulation_stage
 from vla.types import ActionSpec, Commander, Episode, FloatArray, Observation, Step
+
+SETTINGS: Mapping[str, Kind] = {
+    "recording": TEXT,
+    "episode": INDEX,
+    "task": INDEX_OR_NULL,
+    "trial": INDEX_OR_NULL,
+    "pace": one_of("realtime", "free"),
+    "tolerance": DIFFERENCE_OR_NULL,
+}
+PICTURES = ("cameras", "image_size", "render")  # settings of an environment that change no motion
 
 
 class Playback:
@@ -88,6 +109,9 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     except (EvaluationError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:  # asked twice: at once
+        sys.stderr.write("Interrupted.\n")
+        return InterruptedRunError.exit_code
     return int(config["tolerance"] is not None and largest > config["tolerance"])
 
 
@@ -103,9 +127,12 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
         The largest difference between a state reached and the recorded one.
 
     Raises:
-        RefusedError: no such episode, or it does not fit the environment; nothing moved.
-        EvaluationError: the robot's gate or the polite limits stopped the motion; the robot holds.
+        RefusedError: bad input, no such episode, or it does not fit the environment; nothing moved.
+        EvaluationError: the robot cannot be connected; or its gate, the polite limits or an error stopped the motion,
+            then it holds.
+        InterruptedRunError: Ctrl-C; it holds.
     """
+    check_settings(config, SETTINGS)
     dataset = read_dataset(config["recording"], cameras=[])
     if not 0 <= config["episode"] < len(dataset):
         raise RefusedError(
@@ -118,15 +145,17 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
     after = np.asarray(extras.get(AFTER, columns[STATE][1:]), dtype=np.float64)
     stage = _stage(config, row.metadata, row.tasks[0], before[0], actions[0], clock or SystemClock())
     spec = stage.spec
-    try:
-        _check_fits(spec, actions, dataset.fps)
-    except RefusedError:
-        stage.env.close()
-        raise
     comparison = Comparison(actions, after)
     trial = row.metadata.get("trial", row.metadata.get("seed", 0)) if config["trial"] is None else config["trial"]
-    try:
-        with Ending(stage.inbox, stage.env.hold) as ending:
+    with ExitStack() as stack:
+        stack.callback(stage.env.close)
+        _check_fits(stage, actions, dataset.fps, trial)
+        stack.callback(stage.env.hold)
+        ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
+        stage.connect()
+        if ending.reason:
+            raise InterruptedRunError(f"{ending.reason}: stopped before the first step.")
+        try:
             episode = run_episode(
                 stage.env,
                 Playback(actions),
@@ -135,9 +164,11 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
                 trial=trial,
                 max_steps=len(actions),
             )
-    finally:
-        stage.env.hold()
-        stage.env.close()
+        except Exception as error:
+            played = len(comparison.sent)
+            raise EvaluationError(
+                f"broke off after {played} of {len(actions)} steps: {type(error).__name__}: {error}"
+            ) from error
     if ending.reason:
         raise InterruptedRunError(f"{ending.reason}: stopped after {episode.steps} of {len(actions)} steps.")
     if "detail" in episode.info:
@@ -161,16 +192,46 @@ def _stage(
         # A gripper's state and its action may be on different scales (ALOHA); it is told what it was told.
         start = np.where(stage.spec.gripper, action, state) if state.shape == action.shape else action
         if isinstance(stage.env, RobotEnv) and start.shape == stage.spec.low.shape:
-            stage.env.home = start
+            # A folded arm lies a hair outside its limits. If it is more than that, the first step is refused.
+            stage.env.home = np.clip(start, stage.spec.low, stage.spec.high)
         return stage
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
     if wanted is not None and suite != wanted:
         raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded.")
+    _check_same(metadata.get("env"), config["env"])
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
     return simulation_stage(config["env"], task, instruction, config["pace"], clock)
 
 
-def _check_fits(spec: ActionSpec, actions: FloatArray, fps: int) -> None:
+def _check_same(recorded: Any, given: Mapping[str, Any]) -> None:
+    """Refuse an environment in which something else may happen. Other recorders do not say in which one they were."""
+    if not isinstance(recorded, Mapping):
+        return
+    before, now = (flatten({k: v for k, v in node.items() if k not in PICTURES}) for node in (recorded, given))
+    wanted, got = before.get("_target_"), now["_target_"]
+    if wanted not in (None, got):
+        raise RefusedError(
+            f"env: recorded in {wanted}, got {got}. Choose the option of conf/env whose _target_ is the recorded one."
+        )
+    differ = {key: value for key, value in before.items() if now.get(key, ...) != value}
+    if differ:
+        got = ", ".join(f"{key}={_typed(now[key]) if key in now else 'nothing'}" for key in differ)
+        add = " ".join(f"env.{key}={_typed(value)}" for key, value in differ.items())
+        raise RefusedError(f"env: recorded with other settings, got {got}. Add {add}")
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed in an override."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _check_fits(stage: Stage, actions: FloatArray, fps: int, trial: int) -> None:
+    spec = stage.spec
+    if not 0 <= trial < stage.trials:
+        raise RefusedError(
+            f"trial: expected 0 to {stage.trials - 1}, got {trial}. Choose env as recorded, for demonstrations such as "
+            "env.scene=training."
+        )
     if spec.low.shape != actions.shape[1:]:
         raise RefusedError(
             f"recording: its actions have {actions.shape[1]} numbers, expected {len(spec.names)}: {spec.names}."

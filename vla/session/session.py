@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,21 +18,48 @@ from vla.data.lerobot.errors import DatasetError
 from vla.data.session_recorder import SessionRecorder
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.episode import seed_generators
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError, nearest
 from vla.policies.hold import HoldPolicy
-from vla.protocols import SpecTeleoperator, Subscriber
+from vla.protocols import Inference, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.runtime.shared_control import SharedControl
 from vla.session.ending import Ending
 from vla.session.film import Film
+from vla.session.settings import (
+    COUNT,
+    FLAG,
+    INDEX,
+    NAMES_OR_NULL,
+    NUMBERS_OR_NULL,
+    SECONDS_OR_NULL,
+    TEXT_OR_NULL,
+    Kind,
+    check_settings,
+    one_of,
+)
 from vla.session.stage import Stage, robot_stage, simulation_stage
 from vla.session.tally import Tally, table
 from vla.session.words import HELP, WordsReader, hear
 from vla.teleop.keyboard import Keyboard
 from vla.types import Episode, Observation, Outcome, Step
 
+SETTINGS: Mapping[str, Kind] = {
+    "task": INDEX,
+    "first_trial": INDEX,
+    "episodes": COUNT,
+    "max_s": SECONDS_OR_NULL,
+    "instruction": TEXT_OR_NULL,
+    "home": NUMBERS_OR_NULL,
+    "words": one_of("auto", "stdin", "none"),
+    "seed": INDEX,
+    "run_dir": TEXT_OR_NULL,
+    "record": FLAG,
+    "recording": TEXT_OR_NULL,
+    "cameras": NAMES_OR_NULL,
+    "film": FLAG,
+}
 SESSION_KEYS = ("pace",)  # in the runtime config, but not for the executor's constructor
 
 
@@ -42,14 +69,14 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         sys.stdout.write(usage(conf, "rollout", "python scripts/rollout.py"))
         return 0
     try:
-        run_session(to_dict(compose_config(conf, "rollout", overrides)), sys.stdout)
+        rows = run_session(to_dict(compose_config(conf, "rollout", overrides)), sys.stdout)
     except (EvaluationError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:  # asked twice: at once; the journal is finished when the dataset is opened next
         sys.stderr.write("Interrupted.\n")
         return InterruptedRunError.exit_code
-    return 0
+    return int(all(row["refused"] for row in rows))  # the table says why
 
 
 def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -> list[dict[str, Any]]:
@@ -61,16 +88,17 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
         clock: paces the ticks.
 
     Returns:
-        A row of `vla.session.tally.Tally.row` an episode, with the paths of its recording and its video.
+        A row of `vla.session.tally.Tally.row` an episode, with the paths of its recording and its video, and whether a
+        refusal ended it: STOPPED by the robot, not by a person.
 
     Raises:
         RefusedError: bad input; nothing moved.
-        EvaluationError: an episode broke off, or a robot stopped by itself with episodes still to come; the robot
-            holds, and what was recorded is kept.
+        EvaluationError: robot or device cannot be connected; or an episode broke off, or a robot stopped by itself with
+            episodes still to come, then the robot holds, and what was recorded is kept.
         InterruptedRunError: Ctrl-C; the same.
     """
     clock = clock or SystemClock()
-    _check(config)
+    check_settings(config, SETTINGS)
     folder = Path(config["run_dir"] or f"runs/rollout/{time.strftime('%Y-%m-%d_%H-%M-%S')}")
     if (folder / "episodes.jsonl").exists():
         raise RefusedError(f"run_dir: {folder} holds a session already. Choose another folder.")
@@ -78,10 +106,14 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
     stage = _stage(config, clock)
     with ExitStack() as stack:
         stack.callback(stage.env.close)
+        _check_stage(config, stage)
         session = _Session(config, stage, policy, folder, stream, clock)
         stack.callback(session.close)
         stack.callback(session.connect())
         ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
+        stage.connect()
+        if ending.reason:
+            raise InterruptedRunError(f"{ending.reason}: the session ended before its first episode.")
         try:
             for number in range(config["episodes"]):
                 session.run(number)
@@ -104,6 +136,11 @@ class _Session:
         self.rows: list[dict[str, Any]] = []
         self._listeners: list[Subscriber] = []
         self._teleoperator = build(config["teleop"], "teleop")
+        if isinstance(self._teleoperator, Keyboard) and config["words"] == "stdin":
+            raise RefusedError(
+                "words: expected auto or none with teleop=keyboard, which reads the terminal itself (: begins words), "
+                "got stdin."
+            )
         if isinstance(self._teleoperator, SpecTeleoperator):
             try:
                 self._teleoperator.prepare(stage.spec)
@@ -121,9 +158,8 @@ class _Session:
             self._say(text)
         if config["runtime"].get("latency_s") == "background":
             _check_background(policy, stage, config["runtime"]["pace"])
-        runtime = {key: value for key, value in config["runtime"].items() if key not in SESSION_KEYS}
         # Doing nothing means something else to each robot; an executor of zeros would not know.
-        inference = None if isinstance(policy, HoldPolicy) else build(runtime, "runtime")(policy)
+        inference = None if isinstance(policy, HoldPolicy) else _executor(config["runtime"], policy)
         self._control = SharedControl(inference, self._teleoperator)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
@@ -181,6 +217,7 @@ class _Session:
                 row["video"] = str(film.path) if film and film.path else None
                 fresh = self._recorder.recorded[recorded:] if self._recorder else []
                 row["recording"] = fresh[-1] if fresh else None
+                row["refused"] = tally.episode.outcome == Outcome.STOPPED and not stage.inbox.stop_reason
                 self.rows.append(row)
                 self._say(f"episode {number}: {row['outcome']} after {row['steps']} steps")
                 with (self._folder / "episodes.jsonl").open("a") as file:
@@ -193,8 +230,7 @@ class _Session:
             EvaluationError: it did in the last episode.
         """
         row = self.rows[-1]
-        said = row["detail"] == self._stage.inbox.stop_reason
-        if row["outcome"] == Outcome.STOPPED and not said and not self._stage.simulated:
+        if row["refused"] and not self._stage.simulated:
             raise EvaluationError(
                 f"episode {row['episode']} stopped: {row['detail']}\nNo other episode begins by itself, and what was "
                 "recorded is kept. Look at the robot, then start a new session; recording=FOLDER adds to a recording."
@@ -220,19 +256,22 @@ class _Session:
     def _make_recorder(self) -> SessionRecorder:
         config, stage = self._config, self._stage
         root = Path(config["recording"] or self._folder / "recording")
-        recorder = SessionRecorder(
-            root,
-            hz=stage.spec.hz,
-            robot_type=stage.robot_type,
-            state_names=stage.state_names,
-            action_names=stage.spec.names,
-            cameras=config["cameras"],
-            metadata={
-                **stage.metadata,
-                **{part: config[part]["_target_"] for part in ("policy", "runtime", "teleop")},
-                "policy_settings": {key: value for key, value in config["policy"].items() if key != "_target_"},
-            },
-        )
+        try:
+            recorder = SessionRecorder(
+                root,
+                hz=stage.spec.hz,
+                robot_type=stage.robot_type,
+                state_names=stage.state_names,
+                action_names=stage.spec.names,
+                cameras=config["cameras"],
+                metadata={
+                    **stage.metadata,
+                    **{part: config[part]["_target_"] for part in ("policy", "runtime", "teleop")},
+                    "policy_settings": {key: value for key, value in config["policy"].items() if key != "_target_"},
+                },
+            )
+        except ValueError as error:
+            raise RefusedError(f"{error}; record=false records nothing.") from error
         if recorder.mended:
             self._stream.write(f"{root}: episodes {recorder.mended} of a killed session were finished\n")
         return recorder
@@ -255,13 +294,27 @@ class _HoldInTheEnd:
         self._stage.env.hold()
 
 
-def _check(config: dict[str, Any]) -> None:
-    if type(config["episodes"]) is not int or config["episodes"] < 1:
-        raise RefusedError(f"episodes: expected a number of at least 1, got {config['episodes']!r}.")
-    if config["max_s"] is not None and not config["max_s"] > 0:
-        raise RefusedError(f"max_s: expected seconds above 0, or null, got {config['max_s']!r}.")
-    if config["words"] not in ("auto", "stdin", "none"):
-        raise RefusedError(f"words: expected auto, stdin or none, got {config['words']!r}.")
+def _check_stage(config: dict[str, Any], stage: Stage) -> None:
+    last = config["first_trial"] + config["episodes"] - 1
+    if last >= stage.trials:
+        raise RefusedError(
+            f"first_trial, episodes: this task has the trials 0 to {stage.trials - 1}, got {config['first_trial']} "
+            f"to {last}."
+        )
+    unknown = [name for name in config["cameras"] or () if stage.cameras is not None and name not in stage.cameras]
+    if unknown and config["record"]:
+        raise RefusedError(f"cameras: there is none named {unknown[0]!r}.{nearest(unknown[0], stage.cameras or ())}")
+
+
+def _executor(settings: Mapping[str, Any], policy: Any) -> Inference:
+    """The executor of `conf/runtime` around a policy."""
+    node = {key: value for key, value in settings.items() if key not in SESSION_KEYS}
+    try:
+        executor: Inference = build(node, "runtime")(policy)
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        raise RefusedError(text if text.startswith("runtime") else f"runtime: {text}") from error
+    return executor
 
 
 def _check_background(policy: Any, stage: Stage, pace: str) -> None:

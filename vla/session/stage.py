@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vla.evaluation.config import build
-from vla.evaluation.errors import RefusedError
+from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.evaluation.plan import EVALUATOR_KEYS
 from vla.runtime.clock import Clock
 from vla.runtime.inbox import Inbox
@@ -15,7 +17,23 @@ from vla.runtime.paced_env import PacedEnv
 from vla.runtime.robot_env import RobotEnv
 from vla.types import ActionSpec
 
-UNLIMITED = 10**9  # steps; a robot's episode ends when somebody says so
+UNLIMITED = 10**9  # steps, trials; a robot's episode ends when somebody says so
+
+
+class StagedRobot(RobotEnv):
+    """A `RobotEnv` that is connected before its first episode: what cannot be connected has no episode to break off."""
+
+    def connect(self) -> None:
+        """Connect the robot.
+
+        Raises:
+            EvaluationError: it cannot be; nothing is left open.
+        """
+        try:
+            self._robot.connect()
+        except (RuntimeError, OSError) as error:  # says itself what was expected and what to do
+            raise EvaluationError(f"robot: cannot be connected: {type(error).__name__}: {error}") from error
+        self._connected = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +41,23 @@ class Stage:
     """An environment and what is known about it.
 
     Attributes:
-        env: a `RobotEnv` or a `PacedEnv`.
+        env: a `StagedRobot` or a `PacedEnv`.
         inbox: what people say goes here.
         simulated: whether it is a simulation.
         max_steps: of the task.
+        trials: of the task.
+        cameras: names; None if unknown.
         state_names: one name an entry; empty if unknown.
         metadata: what a recording says about it.
         robot_type: as a dataset names the robot.
     """
 
-    env: RobotEnv | PacedEnv
+    env: StagedRobot | PacedEnv
     inbox: Inbox
     simulated: bool
     max_steps: int
+    trials: int
+    cameras: tuple[str, ...] | None
     state_names: tuple[str, ...]
     metadata: dict[str, Any]
     robot_type: str
@@ -46,24 +68,34 @@ class Stage:
         spec: ActionSpec = self.env.unwrapped.action_spec  # type: ignore[attr-defined]
         return spec
 
+    def connect(self) -> None:
+        """Connect the robot, if it is one.
+
+        Raises:
+            EvaluationError: it cannot be connected; nothing is left open.
+        """
+        if isinstance(self.env, StagedRobot):
+            self.env.connect()
+
 
 def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[float] | None, clock: Clock) -> Stage:
-    """A robot; it is connected at the first reset.
+    """A robot that is not connected yet.
 
     Raises:
-        RefusedError: it cannot be built, or there are no words.
+        RefusedError: it cannot be built, there are no words, or it cannot go home.
     """
     if not instruction:
         raise RefusedError("instruction: a robot knows no task; expected words, for example instruction='wave'.")
     robot = build(node, "robot")
-    size = len(robot.action_spec.names)
-    if home is not None and len(home) != size:
-        raise RefusedError(f"home: expected {size} numbers {robot.action_spec.names}, got {len(home)}.")
+    if home is not None:
+        _check_home(robot.action_spec, home)
     inbox = Inbox(instruction)
-    env = RobotEnv(robot, inbox, home, max_steps=UNLIMITED, clock=clock)
+    env = StagedRobot(robot, inbox, home, max_steps=UNLIMITED, clock=clock)
     metadata = {"robot": node["_target_"], "hz": robot.action_spec.hz}
     robot_type = type(robot).__name__.removesuffix("Robot").lower()
-    return Stage(env, inbox, False, UNLIMITED, tuple(robot.state_names), metadata, robot_type)
+    return Stage(
+        env, inbox, False, UNLIMITED, UNLIMITED, tuple(robot.cameras), tuple(robot.state_names), metadata, robot_type
+    )
 
 
 def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None, pace: Any, clock: Clock) -> Stage:
@@ -90,7 +122,20 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
         "task_id": task_id,
         "task": task.name,
         "hz": spec.hz,
-        "env": {key: value for key, value in settings.items() if key != "_target_"},
+        "env": settings,
     }
     robot_type = settings["_target_"].rpartition(".")[2].removesuffix("Env").lower()
-    return Stage(paced, inbox, True, task.max_steps, names, metadata, robot_type)
+    cameras = getattr(paced.unwrapped, "cameras", None)
+    return Stage(paced, inbox, True, task.max_steps, task.trials, cameras, names, metadata, robot_type)
+
+
+def _check_home(spec: ActionSpec, home: Sequence[float]) -> None:
+    size = len(spec.names)
+    if len(home) != size:
+        raise RefusedError(f"home: expected {size} numbers {spec.names}, got {len(home)}.")
+    outside = (home < spec.low) | (home > spec.high)
+    if outside.any():
+        entry = int(np.argmax(outside))
+        raise RefusedError(
+            f"home: {spec.names[entry]}: expected {spec.low[entry]:.4f} to {spec.high[entry]:.4f}, got {home[entry]}."
+        )

@@ -26,10 +26,12 @@ class Tally:
         self._take_overs = self._clipped = 0
         self._last: Commander | None = None
         self._began = self._ended = clock.now()
+        self._reset = False
         self.episode: Episode | None = None
 
     def on_episode_start(self, observation: Observation) -> None:
         """The first tick begins."""
+        self._reset = True
         self._began = self._ended = self._clock.now()
 
     def on_step(self, step: Step) -> None:
@@ -45,8 +47,9 @@ class Tally:
         self.episode = episode
 
     def row(self, number: int, pacer: Pacer | None) -> dict[str, Any]:
-        """JSON values; `late` and `worst_ms` are None where nothing is paced."""
+        """JSON values; `late` and `worst_ms` are None where nothing is paced, or was: after a failed reset."""
         episode, steps = self.episode, sum(self._ticks.values())
+        pacer = pacer if self._reset else None  # else it is that of the episode before
         if episode is None:
             raise RuntimeError("Tally.row: the episode has not ended")
         seconds = self._ended - self._began

@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from robot_drivers.aloha import doctor, hardware
-from robot_drivers.aloha.config import ArmConfig
+from robot_drivers.aloha.config import ArmConfig, Warmth
 from robot_drivers.aloha.emulated import emulated_bus
 from robot_drivers.aloha.layout import VX300S
 from robot_drivers.dynamixel.errors import PortMissing
 from robot_drivers.emulator.aloha import emulated_aloha
 from robot_drivers.emulator.clock import VirtualClock
 
-CONF = Path(__file__).parents[3] / "conf" / "robot"
+CONF = Path(__file__).parents[3] / "conf"
 
 
 def group(name: str) -> dict:
-    return OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
+    with initialize_config_dir(str(CONF), version_base=None):
+        return OmegaConf.to_container(compose("doctor", [f"robot={name}"])["robot"])
 
 
 def arguments(name: str) -> dict:
@@ -54,9 +56,16 @@ def test_what_cannot_be_built_is_refused():
 
 def test_the_doctor_finds_nothing_on_a_robot_that_is_well():
     lines: list[str] = []
-    assert doctor.check(group("aloha_emulated"), "aloha_wx250s", lines.append) == 0
+    assert doctor.check(group("aloha_emulated"), ArmConfig(), "aloha_wx250s", lines.append) == 0
     assert "follower_left: 9 servos of a vx300s, as they should be" in lines
     assert "leader_right: 9 servos of a aloha_wx250s, as they should be" in lines
+
+
+def test_the_doctor_uses_the_thresholds_of_the_robot():
+    lines: list[str] = []
+    config = ArmConfig(warmth=Warmth(warn=20.0, slow=20.0, stop=20.0))
+    assert doctor.check(group("aloha_emulated"), config, "aloha_wx250s", lines.append) > 0
+    assert "expected less than 20 degC, got" in "\n".join(lines)
 
 
 def test_the_doctor_says_what_to_mend_and_writes_nothing():
@@ -76,7 +85,7 @@ def test_the_doctor_says_what_to_mend_and_writes_nothing():
 
 def test_the_doctor_looks_for_ports_and_latency(monkeypatch, tmp_path):
     lines: list[str] = []
-    assert doctor.check(group("aloha"), "wx250s", lines.append) == 4
+    assert doctor.check(group("aloha"), ArmConfig(), "wx250s", lines.append) == 4
     assert "adapter" in lines[-1]
     port = tmp_path / "ttyUSB0"
     port.touch()
@@ -92,4 +101,4 @@ def test_the_doctor_looks_for_ports_and_latency(monkeypatch, tmp_path):
 )
 def test_the_doctor_refuses_what_it_does_not_know(settings, leader, message):
     with pytest.raises(ValueError, match=message):
-        doctor.check(settings, leader, print)
+        doctor.check(settings, ArmConfig(), leader, print)

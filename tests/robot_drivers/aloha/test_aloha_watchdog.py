@@ -20,7 +20,8 @@ NOBODY: frozenset[int] = frozenset()
 def watched():
     """An armed arm whose servos' own watchdogs are off, so that a test may take its time, and its watch."""
     emulation = one_arm()
-    config = ArmConfig(watch=Watch(servo=0.0))
+    config = ArmConfig()
+    object.__setattr__(config, "watch", Watch(servo=0.0))  # which a config may not say
     arm = Arm(emulated_bus(emulation, ARM, emulation.clock), VX300S, config, emulation.clock)
     arm.connect(torque=True)
     return emulation, arm, RamWatch(arm)

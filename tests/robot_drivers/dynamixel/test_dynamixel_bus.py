@@ -18,7 +18,7 @@ from tests.robot_drivers.emulator.host import ARM, one_arm
 TABLE = XM540_W270
 IDS = range(1, 10)
 HURRIED = Patience(calm=0.008)
-STATE = TABLE.span("present_current", "present_temperature")
+STATE = (126, 21)  # present_current to present_temperature
 
 
 class Line:

@@ -9,7 +9,7 @@ from robot_drivers.dynamixel import packet
 from robot_drivers.dynamixel.packet import Instruction, Status
 from robot_drivers.dynamixel.parser import Damage, Frame
 from robot_drivers.dynamixel.parser import Fault as Flaw
-from robot_drivers.emulator.faults import CONTINUOUS, ONCE, WIRE, Fault, FaultKind, FaultPlan
+from robot_drivers.emulator.faults import Fault, FaultKind, FaultPlan
 from robot_drivers.emulator.log import Kind
 from tests.robot_drivers.emulator.host import ARM, Host, one_arm
 
@@ -27,11 +27,6 @@ def plan(host: Host, kind: FaultKind, **options) -> None:
 
 def ids(statuses: list[Status]) -> list[int]:
     return [status.id for status in statuses]
-
-
-def test_every_kind_belongs_to_one_family():
-    assert set(FaultKind) == CONTINUOUS | ONCE | WIRE
-    assert not CONTINUOUS & ONCE
 
 
 def test_drop_request(host):
