@@ -5,9 +5,14 @@ import os
 # and more when another process runs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 
 from tests.golden import FOLDERS
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("vla", deadline=None)
+hypothesis.settings.load_profile("vla")
 
 MISC = [path for folder in FOLDERS for path in sorted(folder.rglob("misc.json"))]
 

@@ -1,5 +1,6 @@
 """The loop and what runs in it: order of a step, outcomes, chunks, limits."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +121,25 @@ JOINTS = ActionSpec("joint_position", ("x", "y"), np.full(2, -1.0), np.full(2, 1
 
 def at(*state):
     return Observation({}, np.array(state), "go", 0.0)
+
+
+EASED = dataclasses.replace(JOINTS, max_step_change=np.full(2, 0.02))
+
+
+def test_where_steps_may_change_little_a_robot_turns_round_by_way_of_a_stop():
+    safety = LimitFilter(EASED)
+    safety.reset(np.zeros(2))
+    wanted = (0.9, 0.9, -0.9, -0.9)
+    allowed = [safety(np.full(2, each), at(0.5, 0.5))[0].tolist() for each in wanted]
+    np.testing.assert_allclose(allowed, np.transpose([[0.02, 0.04, 0.04, 0.02]] * 2), atol=1e-12)
+
+
+def test_the_next_action_goes_on_from_what_was_really_sent():
+    safety = LimitFilter(EASED)
+    safety.reset(np.zeros(2))
+    safety(np.full(2, 0.9), at(0.0, 0.0))
+    safety.was_sent(np.full(2, 0.01))
+    np.testing.assert_allclose(safety(np.full(2, 0.9), at(0.0, 0.0))[0], [0.03, 0.03], atol=1e-12)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

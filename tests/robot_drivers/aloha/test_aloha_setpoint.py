@@ -34,8 +34,10 @@ def setpoint() -> Setpoint:
     return setpoint
 
 
-def advance(setpoint: Setpoint, now: float, position=None, share: float = 1.0, effort: float = 0.0) -> str:
-    return setpoint.advance(measured(setpoint.goal if position is None else position, effort), share, now)
+def advance(setpoint: Setpoint, now: float, position=None, share=1.0, effort=0.0, limp=()) -> str:
+    without_torque = np.isin(np.arange(7), limp)  # (7,)
+    state = measured(setpoint.goal if position is None else position, effort)
+    return setpoint.advance(state, without_torque, share, now)
 
 
 def test_a_new_one_holds(setpoint):
@@ -44,6 +46,16 @@ def test_a_new_one_holds(setpoint):
     assert advance(setpoint, 5.0, position=BEGIN + 0.1) == ""
     np.testing.assert_array_equal(setpoint.goal, BEGIN)
     assert setpoint.react(1e6, may_rest=True) == ""
+
+
+def test_hands_carry_the_goal_of_limp_joints_while_holding_and_of_no_others(setpoint):
+    carried = setpoint.goal + 0.3
+    advance(setpoint, 5.0, position=carried, limp=(1, 4))
+    np.testing.assert_array_equal(setpoint.goal, np.where(np.isin(np.arange(7), (1, 4)), carried, BEGIN))
+    setpoint.goal = BEGIN.copy()
+    setpoint.follow(BEGIN, 5.0)
+    advance(setpoint, 5.02, position=carried, limp=(1, 4))
+    np.testing.assert_array_equal(setpoint.goal, BEGIN)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])
