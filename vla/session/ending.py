@@ -7,11 +7,10 @@ from typing import Any
 
 from vla.evaluation.processes import StopRequest
 from vla.runtime.inbox import Inbox
-from vla.types import Episode, Observation, Step
 
 
 class Ending(StopRequest):
-    """While entered, Ctrl-C and SIGTERM stop the episode and let no other begin. Also a subscriber of the loop.
+    """While entered, Ctrl-C and SIGTERM stop the episode and let no other begin.
 
     Args:
         inbox: of the session.
@@ -26,15 +25,6 @@ class Ending(StopRequest):
     def reason(self) -> str:
         """Why it ends; empty while there was no signal."""
         return "Ctrl-C" if self.signal_name == "SIGINT" else self.signal_name or ""
-
-    def on_episode_start(self, observation: Observation) -> None:
-        """Nothing to note."""
-
-    def on_step(self, step: Step) -> None:
-        """Nothing to note."""
-
-    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
-        """Nothing to note."""
 
     def _note(self, number: int, frame: Any) -> None:
         super()._note(number, frame)

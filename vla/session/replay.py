@@ -160,7 +160,7 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
                 stage.env,
                 Playback(actions),
                 LimitFilter(spec),
-                [ending, comparison],
+                [comparison],
                 trial=trial,
                 max_steps=len(actions),
             )
