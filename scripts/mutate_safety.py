@@ -1,6 +1,6 @@
 """Break the safety code in every small way, one at a time, and show what no test notices.
 
-    python scripts/mutate_safety.py             all of it, some ten minutes
+    python scripts/mutate_safety.py             all of it
     python scripts/mutate_safety.py gate.py     one file
 
 Each file is judged by its own tests: first their branch coverage, then a mutant at a time in a forked child, which
