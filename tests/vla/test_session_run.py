@@ -1,4 +1,4 @@
-"""scripts/rollout.py and scripts/replay.py: one loop for simulation and robots, people in it, what is left on disk."""
+"""scripts/rollout.py: one loop for simulation and robots, people in it, what is left on disk."""
 
 from __future__ import annotations
 
@@ -12,76 +12,17 @@ import av
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot, SteadyPolicy
+from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeRobot
+from tests.session_runs import MOTION, ROBOT, SIMULATION, Clock, commanders, config_of, run
 from vla.data.lerobot.reader import read_dataset
-from vla.data.lerobot.writer import DatasetWriter
-from vla.data.recorder import Recorder
-from vla.evaluation.config import compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
-from vla.runtime.inference import OpenLoop
-from vla.runtime.loop import run_episode
-from vla.runtime.safety import LimitFilter
 from vla.session.replay import replay
-from vla.session.session import main, run_session
+from vla.session.session import main
 from vla.session.words import WordsReader, hear
 from vla.teleop.absent import Absent
 from vla.teleop.scripted import Scripted
-
-SIMULATION = ("env=fake", "policy=fake_push", "runtime.pace=free")
-ROBOT = ("robot=fake", "policy=fake_wave", "instruction=wave")
-SAME = ("env=fake", "env.size=48", "env.scratch=here")
-MOTION = "teleop.motion=[[0,0.02,0],[0,0.04,0.5],[0,0.06,1]]"
-
-
-class Clock:
-    """Time passes only when somebody waits; may do something at a tick."""
-
-    def __init__(self, at=None):
-        self.time, self.ticks, self._at = 7.0, 0, dict(at or {})
-
-    def now(self):
-        return self.time
-
-    def sleep_until(self, moment):
-        self.time = max(self.time, moment)
-        self.ticks += 1
-        self._at.get(self.ticks, lambda: None)()
-
-
-def config_of(name, *overrides):
-    return to_dict(compose_config(CONF, name, [SEARCH_PATH, *overrides]))
-
-
-def run(folder, *overrides, clock=None):
-    """Rows, what was printed, and the recorded dataset."""
-    stream = io.StringIO()
-    config = config_of("rollout", f"run_dir={folder}", "words=none", *overrides)
-    rows = run_session(config, stream, clock or Clock())
-    return rows, stream.getvalue(), read_dataset(folder / "recording")
-
-
-def broken_clock():
-    raise OSError("the clock is on fire")
-
-
-@pytest.fixture
-def robots(monkeypatch):
-    """Every robot that was built."""
-    built = []
-    begin = FakeRobot.__init__
-
-    def remember(self, *arguments, **options):
-        begin(self, *arguments, **options)
-        built.append(self)
-
-    monkeypatch.setattr(FakeRobot, "__init__", remember)
-    return built
-
-
-def commanders(episode):
-    return [episode.names["commander"][index] for index in episode.columns["commander"]]
 
 
 def test_a_policy_in_simulation_leaves_rows_a_recording_and_videos(tmp_path):
@@ -360,101 +301,6 @@ def test_a_folder_is_used_once_and_a_misspelt_key_is_named(tmp_path, capsys):
         run(tmp_path, *SIMULATION)
     assert main(CONF, ["episods=2"]) == 2
     assert "Did you mean 'episodes'" in capsys.readouterr().err
-
-
-def test_a_replay_of_a_simulation_is_exact(tmp_path):
-    run(tmp_path, *SIMULATION, "task=1", "first_trial=2")
-    stream = io.StringIO()
-    config = config_of("replay", "env=fake", f"recording={tmp_path / 'recording'}")
-    assert replay(config, stream) == 0.0
-    assert "largest difference in the state reached: 0\n" in stream.getvalue()
-    assert replay({**config, "trial": 3}, stream) > 0
-
-
-def test_a_replay_on_a_robot_goes_slowly_to_the_start_first(tmp_path, robots, monkeypatch):
-    run(tmp_path, *ROBOT, "home=[0.1,0.2,0.5]", "max_s=0.2")
-    stream = io.StringIO()
-    config = config_of("replay", "robot=fake", f"recording={tmp_path / 'recording'}")
-    assert replay(config, stream, Clock()) == 0.0
-    recorded, replayed = robots
-    assert replayed.log == ["connect", "go_to [0.1, 0.2, 0.5]", "stop", "disconnect"]
-    np.testing.assert_array_equal(replayed.sent, recorded.sent)
-    config["robot"]["sag"] = 0.01
-    assert replay(config, stream, Clock()) == pytest.approx(0.01)
-    assert "0.01 (elbow [rad], step 0)" in stream.getvalue()
-    config["robot"] |= {"refuse_at": 4}
-    with pytest.raises(EvaluationError, match="stopped after 4 of 10 steps: waist: too fast"):
-        replay(config, stream, Clock())
-    assert robots[-1].log[-2:] == ["stop", "disconnect"]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["env=fake", "episode=4"], "has the episodes 0 to 0, got 4"),
-        (["robot=fake"], "its actions have 2 numbers, expected 3"),
-        (["env=aloha_insertion"], "recorded in 'fake_suite', got 'aloha_insertion'"),
-        (
-            ["env=fake"],
-            "got size=32, scratch=null. Add env.size=48 env.scratch=here",
-        ),
-        (
-            ["env=fake_demonstrations"],
-            "env: recorded in tests.fakes.FakeEnv, got tests.fakes.FakeDemonstrations. Choose the option of conf/env",
-        ),
-        ([*SAME, "trial=5"], "trial: expected 0 to 4, got 5"),
-        ([*SAME, "trial=x"], "trial: expected a whole number of at least 0, or null, got 'x'"),
-        ([*SAME, "episode=x"], "episode: expected a whole number of at least 0, got 'x'"),
-        ([*SAME, "tolerance=x"], "tolerance: expected a number of at least 0, or null"),
-    ],
-)
-def test_a_replay_that_does_not_fit_is_refused(tmp_path, overrides, message):
-    run(tmp_path, *SIMULATION, *SAME[1:], "max_s=0.2")
-    with pytest.raises(RefusedError) as caught:
-        replay(config_of("replay", f"recording={tmp_path / 'recording'}", *overrides), io.StringIO())
-    assert message in str(caught.value)
-
-
-def test_a_replay_needs_no_pictures_and_says_what_broke_it_off(tmp_path, robots):
-    run(tmp_path / "a", *SIMULATION, "max_s=0.2")
-    config = config_of("replay", "env=fake", "env.cameras=[]", f"recording={tmp_path / 'a' / 'recording'}")
-    assert replay(config, io.StringIO()) == 0.0
-    config["env"]["trouble"] = {"0/0": "raise"}
-    with pytest.raises(RefusedError, match=r"got trouble=nothing. Add env.trouble=null"):
-        replay(config, io.StringIO())
-    run(tmp_path / "b", *ROBOT, "max_s=0.2")
-    config = config_of("replay", "robot=fake", f"recording={tmp_path / 'b' / 'recording'}")
-    with pytest.raises(EvaluationError, match=r"broke off after 3 of 10 steps: OSError: the clock is on fire"):
-        replay(config, io.StringIO(), Clock({4: broken_clock}))
-    assert robots[-1].log[-2:] == ["stop", "disconnect"]
-
-
-def test_a_replay_begins_within_the_limits_although_a_folded_arm_lies_a_hair_outside(tmp_path, robots, monkeypatch):
-    begin = FakeRobot.__init__
-
-    def folded(self, *arguments, **options):
-        begin(self, *arguments, **options)
-        self.state = np.array([0.0, 1.002, 0.0])
-
-    monkeypatch.setattr(FakeRobot, "__init__", folded)
-    run(tmp_path, "robot=fake", "policy=hold", "instruction=wave", "max_s=0.2")
-    replay(config_of("replay", "robot=fake", f"recording={tmp_path / 'recording'}"), io.StringIO(), Clock())
-    assert robots[-1].log[1] == "go_to [0.0, 1.0, 0.0]"
-
-
-def test_a_replay_of_a_dataset_that_somebody_collected(tmp_path):
-    def collect(root, stride):
-        env = FakeEnv("fake_suite", 1)
-        metadata = {"suite": "fake_suite", "task_id": 1}
-        recorder = Recorder(DatasetWriter(root).add, hz=20.0, stride=stride, metadata=metadata)
-        run_episode(env, OpenLoop(SteadyPolicy()), LimitFilter(env.action_spec), [recorder], trial=2, max_steps=40)
-
-    stream = io.StringIO()
-    collect(tmp_path / "every", 1)
-    assert replay(config_of("replay", "env=fake", f"recording={tmp_path / 'every'}"), stream) < 1e-6  # of float32
-    collect(tmp_path / "second", 2)
-    with pytest.raises(RefusedError, match=r"expected every control step \(20 a second\), got 10"):
-        replay(config_of("replay", "env=fake", f"recording={tmp_path / 'second'}"), stream)
 
 
 def test_teleoperators_keep_their_promises():
