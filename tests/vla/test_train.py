@@ -22,6 +22,7 @@ from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO, ImageGeometry
 from vla.evaluation.config import build, compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, RefusedError
+from vla.models.mini.checkpoint import read_checkpoint
 from vla.models.openvla_oft.folder import read_folder, write_folder
 from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import CheckpointError, memory_tensor
@@ -119,6 +120,21 @@ def test_the_small_model_learns_and_acts(dataset, tmp_path):
     ):
         train(dataset, tmp_path, *MINI, "train.steps=13", "train.save_every=6")
     assert (tmp_path / "run" / "config.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("head", ["l1", "diffusion", "flow"])
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(dataset, tmp_path, monkeypatch, head):
+    overrides = (*MINI, f"model.head={head}", "train.steps=6", "train.save_every=2")
+    whole = tmp_path / "whole"
+    train(dataset, whole, *overrides)
+    with monkeypatch.context() as patched:
+        patched.setattr("vla.training.imitation.TrainingLog.add", _Killed(after=3))
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, tmp_path, *overrides)
+    assert "step 2 of 6 (continued)" in train(dataset, tmp_path, *overrides)
+    assert losses(tmp_path)[-4:] == losses(whole)[-4:]
+    ours, theirs = (read_checkpoint(each / "run" / "checkpoint").weights for each in (tmp_path, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("recipe", ["mini", "openvla_oft"])
