@@ -24,7 +24,7 @@ from vla.training.curve import draw_curve
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.run_folder import keep, learned_from, writing
 from vla.training.samples import Augmentation, Samples, make_statistics
-from vla.training.transfer import transfer
+from vla.training.transfer import transfer, with_chunk
 
 
 def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
@@ -134,6 +134,9 @@ def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence
 def _model(network: MiniConfig, start: MiniCheckpoint | None) -> MiniVLA:
     if start is None:
         return MiniVLA(network)
+    start = with_chunk(start, network.chunk)
     if start.config != network:
-        raise RefusedError("init: the checkpoint's network differs from model.*; give the same sizes")
+        raise RefusedError(
+            "init: the checkpoint's network differs from model.* in more than the chunk; give the same sizes"
+        )
     return start.build()

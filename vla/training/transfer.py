@@ -1,9 +1,12 @@
-"""Beginning with the network of another robot's policy: what fits is taken over, the rest begins at random."""
+"""Beginning with another policy's network: that of another robot, what fits of it, or one of another chunk."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
+
+import torch
 
 from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint
@@ -43,6 +46,19 @@ def transfer(model: MiniVLA, start: MiniCheckpoint, cameras: Sequence[str]) -> l
             f"the other robot's network has {start.config}"
         )
     return new
+
+
+def with_chunk(start: MiniCheckpoint, chunk: int) -> MiniCheckpoint:
+    """The same network for chunks of another length.
+
+    Slots differ by their position only, so a new one begins as the last one was, and one that is not wanted goes.
+    """
+    position, before = start.weights["position"], start.config.chunk  # (1, observed + K + 1, D), K
+    observed, slots, clock = position.split([position.shape[1] - before - 1, before, 1], dim=1)
+    copies = slots[:, -1:].expand(-1, max(0, chunk - before), -1)
+    position = torch.cat([observed, slots[:, :chunk], copies, clock], dim=1)
+    config = dataclasses.replace(start.config, chunk=chunk)
+    return dataclasses.replace(start, config=config, weights={**start.weights, "position": position})
 
 
 def _nearest(camera: str, others: Sequence[str]) -> int:
