@@ -91,6 +91,14 @@ def train(dataset, folder, *overrides):
     return told.getvalue()
 
 
+def kill(monkeypatch, loop, after, dataset, folder, *overrides):
+    """Begin a training that is stopped after so many steps."""
+    with monkeypatch.context() as patched:
+        patched.setattr(f"vla.training.{loop}.TrainingLog.add", _Killed(after))
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, folder, *overrides)
+
+
 def losses(folder):
     return [json.loads(line)["total"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
 
@@ -127,10 +135,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(dataset, tmp_path,
     overrides = (*MINI, f"model.head={head}", "train.steps=6", "train.save_every=2")
     whole = tmp_path / "whole"
     train(dataset, whole, *overrides)
-    with monkeypatch.context() as patched:
-        patched.setattr("vla.training.imitation.TrainingLog.add", _Killed(after=3))
-        with pytest.raises(KeyboardInterrupt):
-            train(dataset, tmp_path, *overrides)
+    kill(monkeypatch, "imitation", 3, dataset, tmp_path, *overrides)
     assert "step 2 of 6 (continued)" in train(dataset, tmp_path, *overrides)
     assert losses(tmp_path)[-4:] == losses(whole)[-4:]
     ours, theirs = (read_checkpoint(each / "run" / "checkpoint").weights for each in (tmp_path, whole))
@@ -293,10 +298,7 @@ def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_happened(dataset, tmp_pa
     overrides = oft()
     whole = tmp_path / "whole"
     train(dataset, whole, *overrides)
-    with monkeypatch.context() as patched:
-        patched.setattr("vla.training.openvla_oft.TrainingLog.add", _Killed(after=6))
-        with pytest.raises(KeyboardInterrupt):
-            train(dataset, tmp_path, *overrides)
+    kill(monkeypatch, "openvla_oft", 6, dataset, tmp_path, *overrides)
     train(dataset, tmp_path, *overrides)
     ours, theirs = (read_folder(each / "run" / "checkpoint").load(None).state_dict() for each in (tmp_path, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
