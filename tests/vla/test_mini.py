@@ -290,6 +290,12 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
         assert torch.equal(tensor, again.average.state_dict()[name])
 
 
+def test_the_noise_of_a_step_depends_on_the_seed_and_its_number():
+    (samples, _), (again, _), (other, _) = (make_samples(seed) for seed in (0, 0, 1))
+    assert samples.noise_seed(3) == again.noise_seed(3)
+    assert len({samples.noise_seed(3), samples.noise_seed(4), other.noise_seed(3)}) == 3
+
+
 def test_a_batch_depends_on_its_number_only():
     first, second = make_samples()[0], make_samples()[0]
     second.batch(0, 4)

@@ -111,7 +111,7 @@ class Imitation:
             group["lr"] = settings.rate(self.step)
         number = self.step * self.processes + self.rank
         inputs, targets = self._samples.batch(number, settings.batch)
-        torch.manual_seed(number)  # of a denoising head's noise, so that a resumed training is the same
+        torch.manual_seed(self._samples.noise_seed(number))  # so that a resumed training draws the same noise
         inputs, targets = moved(inputs, self._device), moved(targets, self._device)
         with torch.autocast(self._device.type, torch.bfloat16):
             parts = losses(self.model, inputs, targets, settings.weights)

@@ -102,6 +102,10 @@ class Samples:
         )
         return inputs, targets
 
+    def noise_seed(self, number: int) -> int:
+        """What a denoising head's noise for batch `number` starts from."""
+        return int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+
     def _sample(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
         which = int(np.searchsorted(self._ends, index, side="right"))
         frames, row = self._frames[which], index - (int(self._ends[which - 1]) if which else 0)
