@@ -13,6 +13,7 @@ from vla.data.episode import EpisodeData
 from vla.data.frames import load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
+from vla.data.lessons import Selection
 
 CAMERAS = ("agentview", "wrist")
 
@@ -45,7 +46,7 @@ def write(root, *episodes):
 
 def test_frames_follow_the_episodes_and_the_cameras_the_caller(tmp_path):
     write(tmp_path / "d", episode(3, 50), episode(2, 90, "stop"))
-    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert frames.images.shape == (5, 2, 3, 32, 32)
     assert frames.episode.tolist() == [0, 0, 0, 1, 1]
     assert [frames.instructions[task] for task in frames.task] == ["go"] * 3 + ["stop"] * 2
@@ -54,7 +55,7 @@ def test_frames_follow_the_episodes_and_the_cameras_the_caller(tmp_path):
     np.testing.assert_allclose(means, [[150, 50]] * 3 + [[190, 90]] * 2, atol=3)
     np.testing.assert_array_equal(frames.points[0, :, 0, 0], [0, 1])
     assert frames.known.all()
-    again = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    again = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     np.testing.assert_array_equal(again.images, frames.images)
 
 
@@ -62,17 +63,17 @@ def test_glances_carry_words_and_unknown_keyframes_frame_by_frame(tmp_path):
     known = np.array([[True, False]] * 2)
     extra = {"keyframe_known": known, "instruction": np.array(["pick a", "pick b"])}
     write(tmp_path / "d", episode(2, 50, "look", **extra))
-    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     np.testing.assert_array_equal(frames.known, known)
     assert [frames.instructions[task] for task in frames.task] == ["pick a", "pick b"]
 
 
 def test_a_dataset_that_grew_is_decoded_anew(tmp_path):
     write(tmp_path / "d", episode(3))
-    before = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    before = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert len(before) == 3
     write(tmp_path / "d", episode(2))
-    after = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    after = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert len(after) == 5
     assert after.content != before.content
     assert before.images.mean() > 0  # who trains on the old frames still can
@@ -82,20 +83,20 @@ def test_of_a_dataset_that_changed_only_the_newest_frames_are_kept(tmp_path):
     write(tmp_path / "d", episode(3))
     write(tmp_path / "other", episode(4))
     for size in (32, 48):
-        load_frames(tmp_path / "d", CAMERAS, size, tmp_path / "cache")
-    load_frames(tmp_path / "other", CAMERAS, 32, tmp_path / "cache")
+        load_frames(tmp_path / "d", CAMERAS, size, tmp_path / "cache", 8, Selection())
+    load_frames(tmp_path / "other", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert len(list(tmp_path.glob("cache/**/done"))) == 3
     write(tmp_path / "d", episode(2))
-    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert len(list(tmp_path.glob("cache/**/done"))) == 2
 
 
 def test_a_dataset_that_was_recorded_anew_is_decoded_anew(tmp_path):
     write(tmp_path / "d", episode(3, 50))
-    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     shutil.rmtree(tmp_path / "d")
     write(tmp_path / "d", episode(3, 90))
-    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     np.testing.assert_allclose(frames.images.mean(axis=(2, 3, 4)), [[190, 90]] * 3, atol=3)
     np.testing.assert_array_equal(frames.state, 90)
 
@@ -103,7 +104,9 @@ def test_a_dataset_that_was_recorded_anew_is_decoded_anew(tmp_path):
 def test_a_copy_of_a_dataset_has_the_same_content(tmp_path):
     write(tmp_path / "d", episode(3))
     shutil.copytree(tmp_path / "d", tmp_path / "copy")
-    one, other = (load_frames(tmp_path / name, CAMERAS, 32, tmp_path / "cache") for name in ("d", "copy"))
+    one, other = (
+        load_frames(tmp_path / name, CAMERAS, 32, tmp_path / "cache", 8, Selection()) for name in ("d", "copy")
+    )
     assert one.content == other.content
 
 
@@ -116,19 +119,19 @@ def test_a_full_disk_is_said_before_any_image_is_decoded_and_leaves_nothing(tmp_
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DatasetError, match=r"cannot hold the decoded frames of .*No space left.*cache=\.\.\."):
-        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     assert not list(tmp_path.glob("cache/**/*.npy"))
 
 
-def test_a_recording_without_labels_is_refused(tmp_path):
-    plain = episode()
-    columns = {k: v for k, v in plain.columns.items() if k in ("observation.state", "action")}
-    write(tmp_path / "d", EpisodeData("go", 5, plain.images, columns))
-    with pytest.raises(DatasetError, match=r"missing action_chunk.*scripts/collect\.py"):
-        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache")
+def test_demonstrations_that_lack_a_column_are_refused(tmp_path):
+    whole = episode()
+    columns = {name: column for name, column in whole.columns.items() if name != "keyframes"}
+    write(tmp_path / "d", EpisodeData("go", 5, whole.images, columns))
+    with pytest.raises(DatasetError, match=r"missing keyframes.*scripts/collect\.py"):
+        load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
 
 
 def test_another_camera_is_named(tmp_path):
     write(tmp_path / "d", episode())
     with pytest.raises(DatasetError, match="top"):
-        load_frames(tmp_path / "d", ("top",), 32, tmp_path / "cache")
+        load_frames(tmp_path / "d", ("top",), 32, tmp_path / "cache", 8, Selection())

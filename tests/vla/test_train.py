@@ -246,6 +246,42 @@ def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
         train(other, tmp_path / "again", *MINI)
 
 
+def recorded(root, number, **metadata):
+    """An episode as a rollout or a session records it, beside those that are there."""
+    plain = demonstration(number)
+    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
+    with DatasetWriter(root, robot_type="libero") as writer:
+        writer.add(EpisodeData("pick it up", 20, plain.images, columns, metadata=metadata))
+
+
+def test_mini_learns_from_demonstrations_and_recordings_together(dataset, tmp_path):
+    recorded(tmp_path / "rollouts", 7, outcome="SUCCESS", steps=LENGTH)
+    both = f"{dataset},{tmp_path / 'rollouts'}"
+    told = train(both, tmp_path, *MINI, "train.steps=2", "recordings.outcomes=[SUCCESS]")
+    assert f"{4 * LENGTH} frames" in told
+    assert acts("mini", tmp_path).shape == (8, 7)
+    assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.hz == 20
+
+
+def test_a_recording_at_another_rate_is_refused_beside_demonstrations(dataset, tmp_path):
+    plain = demonstration(7)
+    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
+    with DatasetWriter(tmp_path / "slow", robot_type="libero") as writer:
+        writer.add(EpisodeData("pick it up", 5, plain.images, columns))
+    with pytest.raises(DatasetError, match=r"one control rate, got \[5\.0, 20\.0\] Hz"):
+        train(f"{dataset},{tmp_path / 'slow'}", tmp_path, *MINI, "train.steps=2")
+
+
+def test_cameras_of_the_datasets_may_be_named(tmp_path):
+    plain = demonstration(7)
+    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
+    images = {"front": plain.images["agentview"], "hand": plain.images["wrist"]}
+    with DatasetWriter(tmp_path / "d", robot_type="libero") as writer:
+        writer.add(EpisodeData("pick it up", 20, images, columns))
+    train(tmp_path / "d", tmp_path, *MINI, "train.steps=1", "cameras=[hand,front]")
+    assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.cameras == ("hand", "front")
+
+
 def test_a_chunk_longer_than_the_data_look_ahead_is_refused(dataset, tmp_path):
     with pytest.raises(ValueError, match=r"at most 16.*got 17.*lookahead=17"):
         train(dataset, tmp_path, *MINI, "model.chunk=17")

@@ -95,7 +95,7 @@ class DemonstrationRecorder:
     def episode(self, instruction: str, fps: int, metadata: Mapping[str, Any]) -> EpisodeData:
         """The recorded episode."""
         labels, disturbed = np.stack(self._labels), np.array(self._disturbed)
-        chunks, valid = zip(*(_ahead(labels, disturbed, tick, self._lookahead) for tick in self._ticks), strict=True)
+        chunks, valid = ahead(labels, disturbed, self._ticks, self._lookahead)
         hands = np.stack(self._hands)  # (ticks + 1, G, 3)
         grippers = np.flatnonzero(self._env.action_spec.gripper)
         coming, whose = next_keyframes(labels[:, grippers], self._ticks)  # (T, KEYFRAMES) each
@@ -115,8 +115,8 @@ class DemonstrationRecorder:
             columns={
                 "observation.state": np.stack([each.state for each in self._observations]).astype(np.float32),
                 "action": labels[self._ticks].astype(np.float32),
-                "action_chunk": np.stack(chunks).astype(np.float32),  # (T, L, A)
-                "action_chunk_valid": np.stack(valid),  # (T, L)
+                "action_chunk": chunks.astype(np.float32),  # (T, L, A)
+                "action_chunk_valid": valid,  # (T, L)
                 "tick": np.array(self._ticks, dtype=np.int64),
                 "keyframe_ticks": coming,
                 "keyframes": points.astype(np.float32),
@@ -125,6 +125,25 @@ class DemonstrationRecorder:
             },
             metadata={**metadata, "steps": self._steps},
         )
+
+
+def ahead(actions: FloatArray, broken: np.ndarray, ticks: Sequence[int], count: int) -> tuple[FloatArray, np.ndarray]:
+    """The actions that follow some ticks of an episode.
+
+    Args:
+        actions: (T, A) of every tick.
+        broken: (T,) whether something else than the action was executed: those after it answer that.
+        ticks: F, of the frames.
+        count: L.
+
+    Returns:
+        (F, L, A) actions from each tick on, the last one repeated, and (F, L) whether each was planned from there.
+    """
+    last = len(actions) - 1
+    wanted = np.asarray(ticks, dtype=np.int64)[:, None] + np.arange(count)  # (F, L)
+    held = np.minimum(wanted, last)
+    before = np.cumsum(broken) - broken  # (T,) how many before each tick
+    return actions[held], (before[held] == before[held[:, :1]]) & (wanted <= last)
 
 
 def next_keyframes(grippers: FloatArray, ticks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,15 +179,6 @@ def _coming(events: np.ndarray, tick: int, count: int) -> np.ndarray:
     """(count,) the next events after `tick`; the end stands for those that are missing."""
     later = events[events > tick][:count]
     return np.concatenate([later, np.full(count - len(later), events[-1])])
-
-
-def _ahead(labels: FloatArray, disturbed: np.ndarray, tick: int, count: int) -> tuple[FloatArray, np.ndarray]:
-    """(count, A) actions from `tick` on, and (count,) whether each was planned from this frame."""
-    last = len(labels) - 1
-    ahead = np.arange(tick, tick + count)
-    ticks = np.minimum(ahead, last)
-    undisturbed_before = np.cumsum(disturbed[ticks]) - disturbed[ticks] == 0
-    return labels[ticks], undisturbed_before & (ahead <= last)
 
 
 def _clipped(pixels: FloatArray) -> FloatArray:

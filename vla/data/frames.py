@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,13 @@ from vla.data.episode import IMAGES, Column
 from vla.data.lerobot.disk import locked
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
+from vla.data.lessons import WORDS, Selection, as_demonstration, is_demonstration, lessons
 from vla.types import Image
 
 LAYOUT = 3  # of the cached arrays; another one is decoded anew
-NEEDED = ("observation.state", "action_chunk", "action_chunk_valid", "keyframes")
+DEMONSTRATION = ("action_chunk", "action_chunk_valid", "keyframes")  # columns; without the first it is a recording
+
+Recorded = tuple[int, Selection] | None  # how many actions to take, and of what; None: demonstrations say it
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +36,8 @@ class Frames:
     Attributes:
         images: (F, N, 3, H, W) uint8 RGB, memory-mapped.
         state: (F, S) float32.
-        actions: (F, L, A) float32, the expert's next L actions.
-        valid: (F, L) whether each was planned from this frame.
+        actions: (F, L, A) float32, the next L actions.
+        valid: (F, L) whether each is learned from this frame.
         offsets: (F, J, 3) [m] from a hand to where it will be at its next keyframe.
         known: (F, J) whether that is known.
         points: (F, N, J, 2) the same in each image; -1 to 1 inside it.
@@ -62,31 +65,39 @@ class Frames:
         return len(self.state)
 
 
-def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Path) -> Frames:
+def load_frames(
+    root: Path, cameras: Sequence[str], size: int | None, cache: Path, chunk: int, selection: Selection
+) -> Frames:
     """The frames of a dataset, decoded if the cache does not hold them yet.
 
-    What the cache holds of the same folder with other episodes is removed.
+    Demonstrations say what is learned at each of their frames. Of any other recording, those frames are taken that
+    `selection` wants, with the next actions that were sent, and unknown keyframes. What the cache holds of the same
+    folder with other episodes is removed.
 
     Args:
         root: of the dataset.
         cameras: N, in the order in which the network sees them.
         size: [px] edge of the network's images; None: as the first camera was recorded.
         cache: folder for decoded frames; may be deleted at any time.
+        chunk: L, actions to take from each frame of a recording; demonstrations hold as many as were stored.
+        selection: of recordings; demonstrations are taken whole.
 
     Raises:
-        DatasetError: the dataset is damaged, lacks a camera, or was not recorded from demonstrations; or the disk of
-            the cache is full.
+        DatasetError: the dataset is damaged, lacks a camera or columns, or has nothing to learn; or the disk of the
+            cache is full.
     """
     dataset = read_dataset(root, cameras=cameras)
-    if missing := [name for name in NEEDED if name not in dataset.features]:
+    demonstrated = is_demonstration(dataset.features)
+    if demonstrated and (missing := [name for name in DEMONSTRATION if name not in dataset.features]):
         raise DatasetError(
-            f"{root}: expected demonstrations, with the columns {', '.join(NEEDED)}; missing {', '.join(missing)}. "
-            "Record with scripts/collect.py."
+            f"{root}: expected demonstrations, with the columns {', '.join(DEMONSTRATION)}; missing "
+            f"{', '.join(missing)}. Record with scripts/collect.py."
         )
     size = size or int(dataset.features[f"{IMAGES}{cameras[0]}"]["shape"][0])
     content = _content(dataset)
     home, same = cache / _short(str(root.resolve())), f"{LAYOUT}-{content}-"
-    folder = home / (same + _short([list(cameras), size]))
+    key: list[Any] = [list(cameras), size]
+    folder = home / (same + _short(key if demonstrated else [*key, chunk, asdict(selection)]))
     try:
         home.mkdir(parents=True, exist_ok=True)
         with locked(cache / ".lock"):  # processes that train together decode once; nobody removes what is being opened
@@ -94,7 +105,7 @@ def load_frames(root: Path, cameras: Sequence[str], size: int | None, cache: Pat
                 if not other.name.startswith(same):
                     shutil.rmtree(other)  # whoever still trains on it keeps its open files
             if not (folder / "done").exists():
-                _decode_whole(dataset, cameras, size, folder)
+                _decode_whole(dataset, cameras, size, folder, None if demonstrated else (chunk, selection))
             return _open(folder, content)
     except OSError as error:
         raise DatasetError(
@@ -139,19 +150,21 @@ def _open(folder: Path, content: str) -> Frames:
     )
 
 
-def _decode_whole(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -> None:
+def _decode_whole(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, recorded: Recorded) -> None:
     """Fill the folder; what fails leaves nothing, so that a full disk is not filled by a torn cache."""
     shutil.rmtree(folder, ignore_errors=True)  # of a kill
     try:
-        _decode(dataset, cameras, size, folder)
+        _decode(dataset, cameras, size, folder, recorded)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -> None:
+def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, recorded: Recorded) -> None:
+    whole = {row.index: np.arange(row.length) for row in dataset.episodes}
+    taken = lessons(dataset, recorded[1]) if recorded else whole  # episode -> its frames
     folder.mkdir(parents=True)
-    total = sum(episode.length for episode in dataset.episodes)
+    total = sum(map(len, taken.values()))
     shape = (total, len(cameras), 3, size, size)
     images = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     with (folder / "images.npy").open("r+b") as file:
@@ -163,23 +176,26 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path) -
     instructions: dict[str, int] = {}
     suites: dict[str, int] = {}
     start = 0
-    for index in tqdm(range(len(dataset)), desc="decoding", unit="episode"):
+    for index, rows in tqdm(taken.items(), desc="decoding", unit="episode"):
         episode = dataset[index]
         columns = episode.columns
+        if recorded:
+            chunk, selection = recorded
+            columns = as_demonstration(episode, rows, selection, cameras, chunk)
         for at, camera in enumerate(cameras):
-            small = np.stack([shrink(image, size) for image in episode.images[camera]])  # (T, H, W, 3)
-            images[start : start + len(episode), at] = small.transpose(0, 3, 1, 2)
-        start += len(episode)
+            small = np.stack([shrink(episode.images[camera][row], size) for row in rows])  # (F, H, W, 3)
+            images[start : start + len(rows), at] = small.transpose(0, 3, 1, 2)
+        start += len(rows)
         parts["state"].append(columns["observation.state"])
         parts["actions"].append(columns["action_chunk"])
         parts["valid"].append(columns["action_chunk_valid"])
         parts["offsets"].append(_offsets(columns))
         parts["known"].append(columns.get("keyframe_known", np.ones(columns["keyframes"].shape[:2], bool)))
         parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
-        words = columns.get("instruction", np.full(len(episode), episode.instruction))
+        words = columns.get(WORDS, np.full(len(rows), episode.instruction))
         told += [instructions.setdefault(str(text), len(instructions)) for text in words]
         suite = suites.setdefault(str(episode.metadata.get("suite", "")), len(suites))
-        owners.append((index, suite, len(episode)))
+        owners.append((index, suite, len(rows)))
     images.flush()
     lengths = [owner[2] for owner in owners]
     arrays: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}

@@ -13,6 +13,7 @@ from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lerobot.reader import read_metadata
+from vla.data.lessons import Selection, is_demonstration
 from vla.embodiment import EMBODIMENTS, Embodiment, Gripper, ImageGeometry
 from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
@@ -36,12 +37,13 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         EvaluationError: state or checkpoint cannot be written.
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
-    embodiment = describe(network, [Path(root) for root in config["datasets"]])
+    selection = Selection.from_config(config["recordings"])
+    embodiment = describe(network, [Path(root) for root in config["datasets"]], config["cameras"])
     start = read_checkpoint(config["init"]) if config["init"] else None
     if start and config["transfer"]:
         raise RefusedError("init, transfer: expected one of the two, got both")
     frames = [
-        load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]))
+        load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]), network.chunk, selection)
         for root in config["datasets"]
     ]
     _check_keyframes(network, config["datasets"], frames)
@@ -92,8 +94,13 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     stream.write(f"Checkpoint: {folder / 'checkpoint'}\n")
 
 
-def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
+def describe(network: MiniConfig, datasets: Sequence[Path], cameras: Sequence[str] | None = None) -> Embodiment:
     """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
+
+    Args:
+        network: its sizes are compared.
+        datasets: folders.
+        cameras: names in the datasets; None: those of the robot.
 
     Raises:
         DatasetError: they were recorded on different robots, or on one that is not known.
@@ -106,10 +113,12 @@ def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
             "(robot_type in meta/info.json)"
         )
     known = EMBODIMENTS[names.pop()]
+    if cameras:
+        known = dataclasses.replace(known, cameras=tuple(cameras))
     sizes = {"cameras": len(known.cameras), "state_dim": len(known.state), "action_dim": len(known.action)}
     if wrong := [f"model.{key}={size}" for key, size in sizes.items() if getattr(network, key) != size]:
         raise RefusedError(f"model: the data of {known.name} need {', '.join(wrong)}")
-    rates = {each.get("hz", known.hz) for root in datasets for each in read_metadata(root)}
+    rates = {rate for root in datasets for rate in _control_rates(root, known.hz)}
     if len(rates) != 1:
         raise DatasetError(f"datasets: expected one control rate, got {sorted(rates)} Hz")
     return dataclasses.replace(
@@ -120,6 +129,14 @@ def describe(network: MiniConfig, datasets: Sequence[Path]) -> Embodiment:
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
     )
+
+
+def _control_rates(root: Path, usual: float) -> set[float]:
+    """[1/s] of a dataset: a recording holds every control step, demonstrations say at which rate they acted."""
+    info = read_info(root)
+    if not is_demonstration(info["features"]):
+        return {float(info["fps"])}
+    return {each.get("hz", usual) for each in read_metadata(root)}
 
 
 def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:

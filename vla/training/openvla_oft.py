@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vla.data.frames import Frames, load_frames
+from vla.data.lessons import Selection
 from vla.data.standard import column_statistics, standard_gripper
 from vla.embodiment import EMBODIMENTS, Embodiment, Gripper
 from vla.evaluation.errors import RefusedError
@@ -64,7 +65,11 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
     network, embodiment = _network(config["network"], start)
-    frames = [load_frames(Path(root), embodiment.cameras, None, Path(config["cache"])) for root in config["datasets"]]
+    cache, selection = Path(config["cache"]), Selection.from_config(config["recordings"])
+    frames = [
+        load_frames(Path(root), embodiment.cameras, None, cache, embodiment.chunk, selection)
+        for root in config["datasets"]
+    ]
     moments = Moments(frames, embodiment)
     statistics = moments.statistics()
     batcher = Batcher(
