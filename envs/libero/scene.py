@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from envs.libero.controller import LeanController
-from envs.libero.suites import LiberoTask, quiet_imports
+from envs.libero.suites import OWN_TRIALS, LiberoTask, quiet_imports
 from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
@@ -46,17 +46,18 @@ class Scene:
             from robosuite.utils.errors import RandomizationError
 
         self._randomization_error = RandomizationError
-        self.init_states = task.init_states()  # (trials, 1 + nq + nv)
+        stored = task.init_states()
         self.upstream = _build_upstream(task)
         self.model: Any = self.upstream.sim.model._model
         self.data: Any = self.upstream.sim.data._data
-        if self.init_states.shape[1] != 1 + self.model.nq + self.model.nv:
+        if stored is not None and stored.shape[1] != 1 + self.model.nq + self.model.nv:
             raise ValueError(
                 f"{task.init_file}: expected states of 1 + nq + nv = {1 + self.model.nq + self.model.nv} numbers, "
-                f"got {self.init_states.shape[1]}; the file belongs to another scene"
+                f"got {stored.shape[1]}; the file belongs to another scene"
             )
         self._samplers = list(self.upstream.object_property_initializers)
-        self._generators = self._replay_generators(len(self.init_states))
+        self._generators, drawn = self._replay_resets(OWN_TRIALS if stored is None else len(stored))
+        self.init_states = drawn if stored is None else stored  # (trials, 1 + nq + nv)
         self.controller = LeanController(self.upstream)
 
     def reset(self, trial: int) -> None:
@@ -135,20 +136,35 @@ class Scene:
         upstream.robots[0].gripper.current_action = np.zeros(upstream.robots[0].gripper.dof)
         upstream._reset_internal()
 
-    def _replay_generators(self, trials: int) -> list[tuple[int, Any]]:
-        """For each trial: the number of the hard reset that succeeds, and the generator's state before it."""
+    def _replay_resets(self, trials: int) -> tuple[list[tuple[int, Any]], FloatArray]:
+        """What the stock protocol's hard resets do, trial by trial.
+
+        Returns:
+            The number of the reset that succeeds and the generator's state before it; and (trials, 1 + nq + nv) where
+            it puts everything.
+
+        Raises:
+            ValueError: the samplers find no place for what the task declares.
+        """
         found: list[tuple[int, Any]] = []
+        drawn: list[FloatArray] = []
         with _numpy_generator(np.random.RandomState(PROTOCOL_SEED).get_state()):
             resets = 0
             while len(found) < trials:
                 resets += 1
+                if not found and resets > MAX_PLACEMENTS:
+                    raise ValueError(
+                        f"none of {MAX_PLACEMENTS} placements is free of collisions; the regions in the task's BDDL "
+                        "file are too small for its objects"
+                    )
                 before = np.random.get_state()
                 try:
                     self._reset_scene(resets)
                 except self._randomization_error:
                     continue
                 found.append((resets, before))
-        return found
+                drawn.append(self.flat_state())
+        return found, np.stack(drawn)
 
 
 def axis_angle(quaternion: FloatArray) -> FloatArray:

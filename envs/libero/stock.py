@@ -38,9 +38,10 @@ class StockLoop:
         self._next_trial = 0
 
     def reset(self) -> None:
-        """Start the next trial, not yet settled."""
+        """Start the next trial, not yet settled; without initial states it is as the samplers drew it."""
         self.env.reset()
-        self.env.set_init_state(self._states[self._next_trial])
+        if self._states is not None:
+            self.env.set_init_state(self._states[self._next_trial])
         self._next_trial += 1
 
     def settle(self) -> dict[str, Any]:

@@ -6,12 +6,17 @@ OpenGL contexts never meet ours in one process.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 
 from envs.libero.stock import StockLoop
 from envs.libero.suites import load_suite
+
+ROOT = Path(__file__).parents[2]
 
 
 def random_actions(steps: int) -> np.ndarray:
@@ -47,6 +52,15 @@ def record(suite: str, task_id: int, trials: int, steps: int, images: bool) -> d
         rows += [observe(loop, loop.step(action), images) for action in random_actions(steps)]
         trajectories.append(rows)
     return {name: np.array([[row[name] for row in rows] for rows in trajectories]) for name in rows[0]}
+
+
+def protocol(out: Path, suite: str, task_id: int, trials: int, steps: int, images: bool) -> dict[str, np.ndarray]:
+    """`record` in a process of its own."""
+    program = [sys.executable, str(ROOT / "tests/envs/stock.py"), suite, str(task_id), str(trials), str(steps)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*program, "images" if images else "blind", str(out)], check=True, env=environment)
+    with np.load(out) as archive:
+        return dict(archive)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,23 +9,13 @@ from envs.libero.env import LiberoEnv
 from envs.libero.scene import axis_angle
 from tests.envs import stock
 
-ROOT = Path(__file__).parents[2]
-
-
-def stock_protocol(out: Path, suite: str, task_id: int, trials: int, steps: int, images: bool) -> dict[str, np.ndarray]:
-    program = [sys.executable, str(ROOT / "tests/envs/stock.py"), suite, str(task_id), str(trials), str(steps)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*program, "images" if images else "blind", str(out)], check=True, env=environment)
-    with np.load(out) as archive:
-        return dict(archive)
-
 
 @pytest.mark.parametrize(
     ("suite", "task_id"), [("libero_spatial", 4), ("libero_object", 0), ("libero_goal", 7), ("libero_10", 9)]
 )
 def test_trajectories_equal_the_stock_protocol_in_any_order(tmp_path, suite, task_id):
     trials, steps = 2, 60
-    expected = stock_protocol(tmp_path / "stock.npz", suite, task_id, trials, steps, images=False)
+    expected = stock.protocol(tmp_path / "stock.npz", suite, task_id, trials, steps, images=False)
     env = LiberoEnv(suite, task_id)
     for trial in (1, 0, 1):
         observation, _ = env.reset(options={"trial": trial})
@@ -49,7 +34,7 @@ def test_trajectories_equal_the_stock_protocol_in_any_order(tmp_path, suite, tas
 
 def test_images_equal_the_stock_protocol(tmp_path):
     steps = 4
-    expected = stock_protocol(tmp_path / "stock.npz", "libero_goal", 7, 2, steps, images=True)
+    expected = stock.protocol(tmp_path / "stock.npz", "libero_goal", 7, 2, steps, images=True)
     env = LiberoEnv("libero_goal", 7)
     for trial in (1, 0):
         observation, _ = env.reset(options={"trial": trial})
