@@ -86,6 +86,8 @@ class Still:
 
     def reset(self, spec, last=None) -> None: ...
 
+    def was_sent(self, action) -> None: ...
+
     def next_action(self, observation):
         return HOME
 

@@ -116,6 +116,9 @@ class Inference(Protocol):
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action for this tick; asks the policy when it must."""
 
+    def was_sent(self, action: FloatArray) -> None:
+        """(A,) what was really sent in this tick: limits may have changed it. A hold repeats this."""
+
 
 class SafetyFilter(Protocol):
     """The polite layer: clips and flags, or raises `SafetyStop`."""

@@ -160,8 +160,10 @@ class LeaderArms:
         if not self.workers:
             raise RuntimeError("LeaderArms: expected connected leaders; call connect() first")
         for worker in self.workers:
-            if worker.fault and worker.clear_fault():
-                raise SafetyStop(f"leader: {worker.fault}")
+            if worker.fault:
+                worker.clear_fault()
+            if worker.trouble:  # also when its thread is gone and its last state stands still
+                raise SafetyStop(f"leader: {worker.trouble}")
         return self.workers
 
     def _release(self, phase: _Phase) -> None:

@@ -25,6 +25,8 @@ class Counting:
     def reset(self, spec, last=None):
         self.policy_calls = 0
 
+    def was_sent(self, action) -> None: ...
+
     def next_action(self, observation):
         self.policy_calls += 1
         action = np.full(7, self.sign * 0.01 * self.policy_calls)
@@ -78,6 +80,8 @@ def test_two_arms_are_pushed_within_their_limits_and_steps():
     class Still:
         def reset(self, spec, last=None):
             pass
+
+        def was_sent(self, action) -> None: ...
 
         def next_action(self, observation):
             return np.array([0.0, 0.05, 1.0] * 2)

@@ -93,6 +93,9 @@ class NoisyDemonstrator:
             action[spec.gripper] = (spec.low + spec.high - self.label)[spec.gripper]
         return action
 
+    def was_sent(self, action: FloatArray) -> None:
+        """What was executed is not what the expert asked for, and that is the point: it is not told."""
+
     def _begin_push(self) -> None:
         generator = self._generator
         if not self._started:
@@ -168,6 +171,10 @@ class TakenOver:
         self._left, self._tick = max(0, self._left - 1), self._tick + 1
         self.label = self._expert.next_action(observation)
         return self._learner.next_action(observation) if self.disturbed else self.label
+
+    def was_sent(self, action: FloatArray) -> None:
+        """(A,) for whoever acted."""
+        (self._learner if self.disturbed else self._expert).was_sent(action)
 
 
 def _fastest(spec: ActionSpec) -> FloatArray:

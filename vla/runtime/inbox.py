@@ -6,6 +6,7 @@ Any thread may speak; the loop listens once a tick.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 
 class Inbox:
@@ -13,17 +14,31 @@ class Inbox:
 
     Args:
         instruction: the words at the start.
+
+    Attributes:
+        on_begin: is called when an episode begins: what is said from then on counts.
+        on_stop: is called at once, by whoever says stop; the loop would listen only in its next tick.
     """
 
     def __init__(self, instruction: str) -> None:
         self._lock = threading.RLock()  # a signal handler may speak while this very thread listens
         self._begin, self._for_good = instruction, ""
+        self.on_begin: Callable[[], object] = _nothing
+        self.on_stop: Callable[[], object] = _nothing
         self.clear()
 
     def clear(self) -> None:
         """A new episode begins, with the words of the start; a stop for good stays."""
         with self._lock:
             self._instruction, self._succeeded, self._stop = self._begin, False, self._for_good
+        self.on_begin()
+
+    def begin_with(self, instruction: str) -> None:
+        """The words of this start, of a scene that chose its own; what was said since the episode began counts more."""
+        with self._lock:
+            if self._instruction == self._begin:
+                self._instruction = instruction
+            self._begin = instruction
 
     def say(self, instruction: str) -> None:
         """Other words, from the next reading on.
@@ -52,6 +67,7 @@ class Inbox:
             self._stop = self._stop or reason
             if for_good:
                 self._for_good = self._for_good or reason
+        self.on_stop()
 
     @property
     def instruction(self) -> str:
@@ -70,3 +86,7 @@ class Inbox:
         """Why the episode is to end; empty while it is not."""
         with self._lock:
             return self._stop
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import gymnasium
@@ -37,12 +38,13 @@ def run_episode(
     """
     started = time.perf_counter()
     unwrapped: Any = env.unwrapped
-    outcome, detail, steps = Outcome.ERROR, "", 0
+    outcome, detail, steps, begun = Outcome.ERROR, "", 0, False
     observation: Observation | None = None
     try:
         raw, info = env.reset(options={"trial": trial})
         last = info.get("sent")
         inference.reset(unwrapped.action_spec, last)
+        begun = True  # before that its counters are those of the episode before
         observation = _observe(raw, info)
         safety.reset(last)
         for subscriber in subscribers:
@@ -56,6 +58,7 @@ def run_episode(
             after = _observe(raw, info)
             sent = info.get("sent", sent)  # a robot's gate has the last word
             safety.was_sent(sent)
+            inference.was_sent(sent)
             step = Step(steps, observation, requested, sent, clipped, success, after, inference.commander)
             steps += 1
             observation = after
@@ -77,12 +80,17 @@ def run_episode(
             trial=trial,
             outcome=outcome,
             steps=steps,
-            policy_calls=inference.policy_calls,
-            timing={**unwrapped.timing, "policy": inference.policy_s, "wall": time.perf_counter() - started},
+            policy_calls=inference.policy_calls if begun else 0,
+            timing={
+                **unwrapped.timing,
+                "policy": inference.policy_s if begun else 0.0,
+                "wall": time.perf_counter() - started,
+            },
             info={"detail": detail} if detail else {},
         )
-        for subscriber in subscribers:
-            subscriber.on_episode_end(episode, observation)
+        with ExitStack() as stack:  # each is told, whatever another one raises
+            for subscriber in reversed(subscribers):
+                stack.callback(subscriber.on_episode_end, episode, observation)
     return episode
 
 

@@ -22,6 +22,8 @@ class PacedEnv(gymnasium.Wrapper[dict[str, Any], FloatArray, dict[str, Any], Flo
         inbox: gives the words; takes success and stop.
         pace: `realtime` ends every tick at its deadline, `free` runs as fast as the computer can.
         clock: paces the ticks.
+        own_words: whether an episode begins with the simulation's words, which may be others in each scene, instead of
+            the inbox's.
 
     Attributes:
         pacer: of this episode; None with `free`.
@@ -31,13 +33,18 @@ class PacedEnv(gymnasium.Wrapper[dict[str, Any], FloatArray, dict[str, Any], Flo
     """
 
     def __init__(
-        self, env: Env, inbox: Inbox, pace: Literal["realtime", "free"] = "realtime", clock: Clock | None = None
+        self,
+        env: Env,
+        inbox: Inbox,
+        pace: Literal["realtime", "free"] = "realtime",
+        clock: Clock | None = None,
+        own_words: bool = False,
     ) -> None:
         if pace not in ("realtime", "free"):
             raise ValueError(f"runtime.pace: expected realtime or free, got {pace!r}")
         super().__init__(env)
         self._inbox, self._realtime = inbox, pace == "realtime"
-        self._clock = clock or SystemClock()
+        self._clock, self._own_words = clock or SystemClock(), own_words
         self.pacer: Pacer | None = None
 
     def reset(
@@ -46,6 +53,8 @@ class PacedEnv(gymnasium.Wrapper[dict[str, Any], FloatArray, dict[str, Any], Flo
         """Start an episode with the words of the start."""
         self._inbox.clear()
         raw, info = self.env.reset(seed=seed, options=options)
+        if self._own_words:
+            self._inbox.begin_with(info["instruction"])
         if self._realtime:
             self.pacer = Pacer(self.env.unwrapped.action_spec.hz, self._clock)  # type: ignore[attr-defined]
         return raw, self._told(info)

@@ -42,6 +42,7 @@ class RobotEnv(Env):
         clock: Clock | None = None,
     ) -> None:
         self._robot, self._inbox, self._connected = robot, inbox, False
+        inbox.on_stop = self.hold
         self.home = None if home is None else np.asarray(home, dtype=np.float64)
         self._clock = clock or SystemClock()
         self.pacer: Pacer | None = None
@@ -75,6 +76,7 @@ class RobotEnv(Env):
         self._last = None
         if self.home is not None or self._held:
             self._robot.go_to(begin)  # lifts the stop
+        self._stop_if_told()
         self._held = False
         self._last = self._robot.get_goal()
         self.pacer = Pacer(self._robot.action_spec.hz, self._clock)
@@ -94,9 +96,9 @@ class RobotEnv(Env):
             self._last = self._robot.send_action(action)
             self.pacer.wait()
             self._reading = self._robot.get_reading()
-        except SafetyStop:
+        except SafetyStop as stop:
             self._last = None
-            raise
+            raise SafetyStop(self._inbox.stop_reason or str(stop)) from stop
         done = self._inbox.succeeded
         return self._observation(), float(done), done, False, self._info()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 from vla.protocols import EpisodicTeleoperator, Inference, ReleasableTeleoperator, Teleoperator
-from vla.types import ActionSpec, Commander, Episode, FloatArray, Observation, Step
+from vla.types import ActionSpec, Commander, FloatArray, Observation
 
 
 class SharedControl:
-    """Implements `vla.protocols.Inference`; subscribed to the loop as well, it knows what was really sent.
+    """Implements `vla.protocols.Inference`.
 
     When the person wants control, the robot holds until what they command with stands where the robot does; then they
     command. When they let go, the policy begins anew from where the robot is; without a policy the robot holds the
@@ -79,15 +79,11 @@ class SharedControl:
             self._last = self._spec.hold(self._standing(observation))
         return self._last
 
-    def on_episode_start(self, observation: Observation) -> None:
-        """Nothing to note."""
-
-    def on_step(self, step: Step) -> None:
-        """Go on from what was sent, which limits may have changed."""
-        self._last = step.sent
-
-    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
-        """Nothing to note."""
+    def was_sent(self, action: FloatArray) -> None:
+        """Go on from (A,), whoever commanded it."""
+        self._last = action
+        if self.commander == Commander.POLICY and self._inference is not None:
+            self._inference.was_sent(action)
 
     def _hand_back(self) -> None:
         if isinstance(self._teleoperator, ReleasableTeleoperator):

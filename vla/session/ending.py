@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from vla.evaluation.processes import StopRequest
@@ -13,13 +12,12 @@ class Ending(StopRequest):
     """While entered, Ctrl-C and SIGTERM stop the episode and let no other begin.
 
     Args:
-        inbox: of the session.
-        hold: makes the robot hold at once, also on its way home; may be called at any moment.
+        inbox: of the session; it makes a robot hold at once, also on its way home.
     """
 
-    def __init__(self, inbox: Inbox, hold: Callable[[], None]) -> None:
+    def __init__(self, inbox: Inbox) -> None:
         super().__init__()
-        self._inbox, self._hold = inbox, hold
+        self._inbox = inbox
 
     @property
     def reason(self) -> str:
@@ -29,4 +27,3 @@ class Ending(StopRequest):
     def _note(self, number: int, frame: Any) -> None:
         super()._note(number, frame)
         self._inbox.stop(self.reason, for_good=True)
-        self._hold()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 
 from vla.types import Commander, Episode, Image, Observation, Step
 
+LOG = logging.getLogger(__name__)
 CAMERAS, HEIGHT_PX, CAPTION_PX = 3, 240, 24
 FRAMES_PER_S = 10
 COLOURS = {Commander.POLICY: (66, 135, 245), Commander.NOBODY: (150, 150, 150), Commander.PERSON: (245, 158, 66)}  # RGB
@@ -20,6 +24,8 @@ INK = (235, 235, 235)
 
 class Film:
     """Writes an mp4 frame by frame, so that a long session takes no memory. Without cameras there is no film.
+
+    A film that cannot be written, on a full disk for example, is given up with a word in the log: the session goes on.
 
     Args:
         path: of the video; it gets its name when the episode ends.
@@ -40,15 +46,16 @@ class Film:
         """Open the file; the first frame tells the size."""
         if not observation.images:
             return
-        self._target.parent.mkdir(parents=True, exist_ok=True)
         frame = _frame(observation, Commander.NOBODY)
-        self._container = av.open(str(self._unfinished), "w", options={"movflags": "+faststart"})
-        self._stream = self._container.add_stream(
-            "libx264", rate=self._rate, options={"preset": "ultrafast", "crf": "23"}
-        )
-        self._stream.height, self._stream.width = frame.shape[:2]
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.thread_count = 1
+        with self._giving_up():
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._container = av.open(str(self._unfinished), "w", options={"movflags": "+faststart"})
+            self._stream = self._container.add_stream(
+                "libx264", rate=self._rate, options={"preset": "ultrafast", "crf": "23"}
+            )
+            self._stream.height, self._stream.width = frame.shape[:2]
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.thread_count = 1
         self._add(frame)
 
     def on_step(self, step: Step) -> None:
@@ -60,14 +67,24 @@ class Film:
         """Close the file and give it its name."""
         if self._container is None:
             return
-        self._container.mux(self._stream.encode())
-        self._container.close()
-        self._container = None
-        self.path = self._unfinished.replace(self._target)
+        with self._giving_up():
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            self._container = None
+            self.path = self._unfinished.replace(self._target)
 
     def _add(self, frame: Image) -> None:
         if self._container is not None:
-            self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            with self._giving_up():
+                self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:  # of the disk or of FFmpeg
+            LOG.exception("%s could not be written; there will be no film", self._target)
+            self._container = None
 
 
 def _frame(observation: Observation, commander: Commander) -> Image:

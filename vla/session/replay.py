@@ -68,6 +68,9 @@ class Playback:
         action: FloatArray = self._actions[self._tick - 1]
         return action
 
+    def was_sent(self, action: FloatArray) -> None:
+        """The recording goes on as it was."""
+
 
 class Comparison:
     """Compares what happens with what was recorded. A subscriber of the loop.
@@ -151,7 +154,7 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
         stack.callback(stage.env.close)
         _check_fits(stage, actions, dataset.fps, trial)
         stack.callback(stage.env.hold)
-        ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
+        ending = stack.enter_context(Ending(stage.inbox))
         stage.connect()
         if ending.reason:
             raise InterruptedRunError(f"{ending.reason}: stopped before the first step.")

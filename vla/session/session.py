@@ -110,7 +110,7 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
         session = _Session(config, stage, policy, folder, stream, clock)
         stack.callback(session.close)
         stack.callback(session.connect())
-        ending = stack.enter_context(Ending(stage.inbox, stage.env.hold))
+        ending = stack.enter_context(Ending(stage.inbox))
         stage.connect()
         if ending.reason:
             raise InterruptedRunError(f"{ending.reason}: the session ended before its first episode.")
@@ -134,7 +134,6 @@ class _Session:
     ) -> None:
         self._config, self._stage, self._folder, self._stream, self._clock = config, stage, folder, stream, clock
         self.rows: list[dict[str, Any]] = []
-        self._listeners: list[Subscriber] = []
         self._teleoperator = build(config["teleop"], "teleop")
         if isinstance(self._teleoperator, Keyboard) and config["words"] == "stdin":
             raise RefusedError(
@@ -181,7 +180,9 @@ class _Session:
             raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
         if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
             self._say(HELP)
-            self._listeners.append(WordsReader(sys.stdin, inbox, self._control.release, self._say))
+            if hasattr(sys.stdin, "reconfigure"):
+                sys.stdin.reconfigure(errors="replace")  # one odd byte must not end the listening
+            inbox.on_begin = WordsReader(sys.stdin, inbox, self._control.release, self._say).start
         disconnect: Callable[[], None] = self._teleoperator.disconnect
         return disconnect
 
@@ -196,13 +197,13 @@ class _Session:
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
         film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
-        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally, self._control, *self._listeners]
+        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally]
         subscribers += [film] if film else []
         if self._recorder:
             self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}
             subscribers.append(self._recorder)
         recorded = len(self._recorder.recorded) if self._recorder else 0
-        limit = stage.max_steps if config["max_s"] is None else math.ceil(config["max_s"] * stage.spec.hz)
+        limit = stage.max_steps if config["max_s"] is None else math.ceil(config["max_s"] * stage.spec.hz - 1e-9)
         try:
             run_episode(stage.env, self._control, LimitFilter(stage.spec), subscribers, trial=trial, max_steps=limit)
         except Exception as error:

@@ -112,7 +112,7 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
     task = tasks[task_id]
     inbox = Inbox(instruction or task.instruction)
     try:
-        paced = PacedEnv(build(settings, "env", task_id=task_id), inbox, pace, clock)
+        paced = PacedEnv(build(settings, "env", task_id=task_id), inbox, pace, clock, own_words=not instruction)
     except ValueError as error:
         raise RefusedError(str(error)) from error
     spec: ActionSpec = paced.unwrapped.action_spec  # type: ignore[attr-defined]

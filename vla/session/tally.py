@@ -27,11 +27,12 @@ class Tally:
         self._last: Commander | None = None
         self._began = self._ended = clock.now()
         self._reset = False
+        self._words = ""  # at the start, as they were said
         self.episode: Episode | None = None
 
     def on_episode_start(self, observation: Observation) -> None:
         """The first tick begins."""
-        self._reset = True
+        self._reset, self._words = True, observation.instruction
         self._began = self._ended = self._clock.now()
 
     def on_step(self, step: Step) -> None:
@@ -57,7 +58,7 @@ class Tally:
             "episode": number,
             "task": episode.task,
             "trial": episode.trial,
-            "instruction": episode.instruction,
+            "instruction": self._words or episode.instruction,
             "outcome": str(episode.outcome),
             "detail": str(episode.info.get("detail", "")),
             "steps": steps,

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable
 
 from vla.runtime.inbox import Inbox
-from vla.types import Episode, Observation, Step
 
 HELP = (
     "Type other words for the robot, /done when the task is done, /stop to end the episode; Enter alone (a foot pedal "
@@ -44,7 +43,7 @@ def hear(line: str, inbox: Inbox, release: Callable[[], object]) -> str:
 class WordsReader:
     """Listens to lines in a thread of its own, until they end.
 
-    As a subscriber of the loop it begins with the first episode: a reset forgets what was said before it.
+    `start` it when the first episode begins: that forgets what was said before.
 
     Args:
         lines: an open text file such as standard input, or any iterable.
@@ -64,17 +63,12 @@ class WordsReader:
         if self.thread.ident is None:
             self.thread.start()
 
-    def on_episode_start(self, observation: Observation) -> None:
-        """Begin to listen."""
-        self.start()
-
-    def on_step(self, step: Step) -> None:
-        """Nothing to note."""
-
-    def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
-        """Nothing to note."""
-
     def _listen(self) -> None:
-        for line in self._lines:
-            if answer := hear(line, self._inbox, self._release):
-                self._answer(answer)
+        try:
+            for line in self._lines:
+                if answer := hear(line, self._inbox, self._release):
+                    self._answer(answer)
+        except Exception as error:  # in a thread of its own nobody would see it, and /stop would not be heard any more
+            reason = f"nobody listens to words any more: {type(error).__name__}: {error}"
+            self._inbox.stop(reason, for_good=True)
+            self._answer(reason)

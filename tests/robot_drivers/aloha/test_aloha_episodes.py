@@ -33,6 +33,8 @@ class Path:
     def reset(self, spec, last=None):
         self.ticks = 0
 
+    def was_sent(self, action) -> None: ...
+
     def next_action(self, observation):
         self.ticks += 1
         return self.path(self.ticks)
@@ -93,7 +95,7 @@ def test_ctrl_c_while_the_arms_are_armed_moves_nothing(bench, monkeypatch):
     monkeypatch.setattr(bench.robot, "connect", interrupted)
     inbox = Inbox("wave")
     env = RobotEnv(bench.robot, inbox, moved(0.5, WAIST), clock=bench.clock)
-    with Ending(inbox, env.hold):
+    with Ending(inbox):
         episode = play(bench, env, SharedControl(None, Absent()), ticks=5)
         assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 0, "Ctrl-C")
         assert play(bench, env, SharedControl(None, Absent()), ticks=5).outcome == Outcome.STOPPED  # no other begins
@@ -122,7 +124,7 @@ def test_a_robot_that_holds_does_not_sink_and_its_gripper_does_not_open(bench):
     for number in range(3):
         env.home = HOME if number == 0 else None
         control = SharedControl(None, Absent())
-        play(bench, env, control, sent, control, ticks=10)
+        play(bench, env, control, sent, ticks=10)
         env.hold()
     np.testing.assert_allclose(sent.actions, np.tile(HOME, (30, 1)), atol=1e-9)
 

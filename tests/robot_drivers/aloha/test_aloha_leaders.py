@@ -140,6 +140,8 @@ class Still:
 
     def reset(self, spec, last=None) -> None: ...
 
+    def was_sent(self, action) -> None: ...
+
     def next_action(self, observation):
         return HOME
 
@@ -218,6 +220,15 @@ def test_a_leader_that_falls_silent_stops_the_person():
         bench.fault(FaultKind.DROP_REPLY, "leader_right")
         bench.wait(0.3)
         with pytest.raises(SafetyStop, match=r"leader.*no answer"):
+            leaders.get_action()
+
+
+def test_a_leader_whose_thread_has_ended_stops_the_person():
+    with teleoperation() as (bench, leaders):
+        take_over(bench, leaders)
+        leaders.workers[1].end()
+        bench.wait(1.5)
+        with pytest.raises(SafetyStop, match=r"leader.*no tick for 1\.\d s"):
             leaders.get_action()
 
 

@@ -35,6 +35,8 @@ class Steady:
     def reset(self, spec, last=None) -> None:
         self.spec = spec
 
+    def was_sent(self, action) -> None: ...
+
     def next_action(self, observation):
         self.ticks += 1
         if self.ticks == 20:

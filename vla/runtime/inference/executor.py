@@ -124,6 +124,10 @@ class Executor(ABC):
         self._last = action
         return action
 
+    def was_sent(self, action: FloatArray) -> None:
+        """Go on from (A,): a hold that repeated what limits had cut short would move on."""
+        self._last = action
+
     @property
     def _spec(self) -> ActionSpec:
         if self._episode_spec is None:
