@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.cameras.frames import FrameLimits
+from vla.evaluation.config import usage
 from vla.evaluation.plan import make_plan
 from vla.protocols import Policy
 
@@ -99,6 +100,19 @@ def test_the_primary_configs_of_sessions_and_replays_compose():
     assert composed(primary="rollout").runtime.pace == "realtime"
     assert composed(primary="rollout").robot is None
     assert OmegaConf.missing_keys(composed(primary="replay")) == {"recording"}
+
+
+@pytest.mark.parametrize(
+    ("primary", "groups"),
+    [
+        ("train", ["model=mini | mini_aloha", "recipe=mini | openvla_oft"]),
+        ("replay", ["env=aloha_insertion | ", "robot=aloha | aloha_emulated | "]),
+    ],
+)
+def test_help_lists_the_options_of_every_group(primary, groups):
+    told = usage(CONF, primary, "").partition("Keys and defaults:")[0]
+    assert all(f"\n  {group}" in told for group in groups)
+    assert "hydra" not in told
 
 
 @pytest.mark.parametrize("name", [option for group, option in OPTIONS if group == "env"])

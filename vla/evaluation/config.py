@@ -46,7 +46,8 @@ def usage(directory: Path, name: str, command: str) -> str:
     with initialize_config_dir(str(directory.resolve()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = compose(name)
-        groups = [str(key) for key in config if str(key) in loader.list_groups("")]
+        chosen = compose(name, return_hydra_config=True).hydra.runtime.choices  # also of a group that is no key: recipe
+        groups = [key for key in dict.fromkeys(map(str, (*config, *chosen))) if key in loader.list_groups("")]
         options = "\n".join(f"  {group}={' | '.join(loader.get_group_options(group))}" for group in groups)
     return f"{command} key=value ...\n\nGroups:\n{options}\n\nKeys and defaults:\n{OmegaConf.to_yaml(config)}"
 
