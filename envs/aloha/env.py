@@ -48,6 +48,7 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": HZ}  # noqa: RUF012  (gymnasium's own declaration)
+    robot_type = "aloha_sim"  # as a dataset names the robot
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class LiberoEnv(gymnasium.Env[dict[str, Any], FloatArray]):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": HZ}  # noqa: RUF012  (gymnasium's own declaration)
+    robot_type = "libero"  # as a dataset names the robot
 
     def __init__(
         self,

@@ -364,6 +364,14 @@ def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monke
     overrides = oft()
     with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
         train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
+    with pytest.raises(RefusedError, match=r"cameras: .*init_says\.cameras"):
+        train(dataset, tmp_path, *overrides, "cameras=[front,hand]")
+    plain = demonstration(7)
+    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
+    with DatasetWriter(tmp_path / "slow", robot_type="libero") as writer:
+        writer.add(EpisodeData("pick it up", 5, plain.images, columns))
+    with pytest.raises(RefusedError, match=r"expected 20 control steps a second, as libero has, got 5"):
+        train(tmp_path / "slow", tmp_path, *overrides)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RefusedError, match=r"one process.*got 2.*without torchrun"):
         train(dataset, tmp_path, *overrides)

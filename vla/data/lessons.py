@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from vla.data.demonstration import FAR, KEYFRAMES, ahead
 from vla.data.episode import ACTION, Column, EpisodeData
 from vla.data.lerobot.errors import DatasetError
-from vla.data.lerobot.reader import Dataset
+from vla.data.lerobot.layout import read_info
+from vla.data.lerobot.reader import Dataset, read_metadata
 from vla.types import Commander, Outcome
 
 COMMANDER, WORDS = "commander", "instruction"  # columns of a session: who decided in each tick, and what was wanted
@@ -53,6 +55,29 @@ class Selection:
 def is_demonstration(features: Mapping[str, Any]) -> bool:
     """Whether a dataset with these features says what is learned at each of its frames."""
     return "action_chunk" in features
+
+
+def control_rate(roots: Sequence[Path], usual: float) -> float:
+    """[1/s] of datasets: recordings hold every control step, demonstrations say at which rate they acted.
+
+    Args:
+        roots: of the datasets.
+        usual: of demonstrations that do not say it.
+
+    Raises:
+        DatasetError: they have several.
+    """
+    rates = {rate for root in roots for rate in _control_rates(root, usual)}
+    if len(rates) != 1:
+        raise DatasetError(f"datasets: expected one control rate, got {sorted(rates)} Hz")
+    return rates.pop()
+
+
+def _control_rates(root: Path, usual: float) -> set[float]:
+    info = read_info(root)
+    if not is_demonstration(info["features"]):
+        return {float(info["fps"])}
+    return {each.get("hz", usual) for each in read_metadata(root)}
 
 
 def lessons(dataset: Dataset, selection: Selection) -> dict[int, np.ndarray]:

@@ -124,7 +124,8 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
         "hz": spec.hz,
         "env": settings,
     }
-    robot_type = settings["_target_"].rpartition(".")[2].removesuffix("Env").lower()
+    unnamed = settings["_target_"].rpartition(".")[2].removesuffix("Env").lower()
+    robot_type = str(getattr(paced.unwrapped, "robot_type", unnamed))
     cameras = getattr(paced.unwrapped, "cameras", None)
     return Stage(paced, inbox, True, task.max_steps, task.trials, cameras, names, metadata, robot_type)
 

@@ -12,8 +12,7 @@ from tqdm import tqdm
 from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
-from vla.data.lerobot.reader import read_metadata
-from vla.data.lessons import Selection, is_demonstration
+from vla.data.lessons import Selection, control_rate
 from vla.embodiment import EMBODIMENTS, Embodiment, Gripper, ImageGeometry
 from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
@@ -118,25 +117,14 @@ def describe(network: MiniConfig, datasets: Sequence[Path], cameras: Sequence[st
     sizes = {"cameras": len(known.cameras), "state_dim": len(known.state), "action_dim": len(known.action)}
     if wrong := [f"model.{key}={size}" for key, size in sizes.items() if getattr(network, key) != size]:
         raise RefusedError(f"model: the data of {known.name} need {', '.join(wrong)}")
-    rates = {rate for root in datasets for rate in _control_rates(root, known.hz)}
-    if len(rates) != 1:
-        raise DatasetError(f"datasets: expected one control rate, got {sorted(rates)} Hz")
     return dataclasses.replace(
         known,
         chunk=network.chunk,
-        hz=rates.pop(),
+        hz=control_rate(datasets, known.hz),
         normalization=Normalization.BOUNDS,
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
     )
-
-
-def _control_rates(root: Path, usual: float) -> set[float]:
-    """[1/s] of a dataset: a recording holds every control step, demonstrations say at which rate they acted."""
-    info = read_info(root)
-    if not is_demonstration(info["features"]):
-        return {float(info["fps"])}
-    return {each.get("hz", usual) for each in read_metadata(root)}
 
 
 def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:

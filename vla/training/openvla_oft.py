@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vla.data.frames import Frames, load_frames
-from vla.data.lessons import Selection
+from vla.data.lessons import Selection, control_rate
 from vla.data.standard import column_statistics, standard_gripper
 from vla.embodiment import EMBODIMENTS, Embodiment, Gripper
 from vla.evaluation.errors import RefusedError
@@ -65,11 +65,15 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
     network, embodiment = _network(config["network"], start)
+    if config["cameras"]:
+        raise RefusedError("cameras: only recipe=mini has it. recipe=openvla_oft takes init_says.cameras.")
+    roots = [Path(root) for root in config["datasets"]]
+    if (rate := control_rate(roots, embodiment.hz)) != embodiment.hz:
+        raise RefusedError(
+            f"datasets: expected {embodiment.hz:g} control steps a second, as {embodiment.name} has, got {rate:g}"
+        )
     cache, selection = Path(config["cache"]), Selection.from_config(config["recordings"])
-    frames = [
-        load_frames(Path(root), embodiment.cameras, None, cache, embodiment.chunk, selection)
-        for root in config["datasets"]
-    ]
+    frames = [load_frames(root, embodiment.cameras, None, cache, embodiment.chunk, selection) for root in roots]
     moments = Moments(frames, embodiment)
     statistics = moments.statistics()
     batcher = Batcher(
