@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from vla.normalize import Normalization
+
+Box = tuple[float, ...]  # left, top, right, bottom, as parts of an image
 
 
 class Gripper(StrEnum):
@@ -26,12 +28,26 @@ class ImageGeometry:
         jpeg: whether a JPEG round trip comes first, as in the training data.
         first_size: [px] edge to which the image is squeezed before that (ALOHA), or None.
         crop_area: part of the area that the centre crop keeps; 1: no crop.
+        boxes: camera -> the part of its image that the network sees (left, top, right, bottom; 0 to 1). A camera that
+            is not named is seen whole. Of the small VLA only.
+
+    Raises:
+        ValueError: a box without an area, or beyond the image.
     """
 
     size: int = 224
     jpeg: bool = True
     first_size: int | None = None
     crop_area: float = 0.9
+    boxes: Mapping[str, Box] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for camera, box in self.boxes.items():
+            if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+                raise ValueError(
+                    f"boxes.{camera}: expected left < right and top < bottom, four parts of the image in 0 to 1, got "
+                    f"{list(box)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -76,9 +92,14 @@ class Embodiment:
             "action": tuple(values["action"]),
             "normalization": Normalization(values["normalization"]),
             "gripper": Gripper(values["gripper"]),
-            "images": ImageGeometry(**values["images"]),
+            "images": ImageGeometry(**{**values["images"], "boxes": read_boxes(values["images"].get("boxes"))}),
         }
         return cls(**{**values, **converted})
+
+
+def read_boxes(boxes: Mapping[str, Sequence[float]] | None) -> dict[str, Box]:
+    """`ImageGeometry.boxes` from JSON or a config."""
+    return {camera: tuple(map(float, box)) for camera, box in (boxes or {}).items()}
 
 
 _AXES = ("x", "y", "z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import shutil
@@ -14,6 +15,7 @@ from vla.data.frames import load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.data.lessons import Selection
+from vla.embodiment import ImageGeometry
 
 CAMERAS = ("agentview", "wrist")
 
@@ -57,6 +59,28 @@ def test_frames_follow_the_episodes_and_the_cameras_the_caller(tmp_path):
     assert frames.known.all()
     again = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
     np.testing.assert_array_equal(again.images, frames.images)
+
+
+def test_of_a_camera_with_a_box_only_that_part_is_seen(tmp_path):
+    image = np.zeros((2, 64, 96, 3), np.uint8)
+    image[:, 16:48, 48:72] = 200
+    points = np.broadcast_to(np.array([0.25, 0.0], np.float32), (2, 2, 2))  # the middle of the bright part
+    whole = episode(2, **{"keyframe_pixels.agentview": points, "keyframe_pixels.wrist": points})
+    write(tmp_path / "d", dataclasses.replace(whole, images={"agentview": image, "wrist": image}))
+    boxes = {"agentview": (0.5, 0.25, 0.75, 0.75)}
+    frames = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection(), boxes)
+    np.testing.assert_allclose(frames.images[:, 0], 200, atol=12)
+    assert frames.images[:, 1].mean() < 60
+    np.testing.assert_allclose(frames.points[:, 0], 0.0, atol=1e-6)
+    np.testing.assert_allclose(frames.points[:, 1], points)
+    again = load_frames(tmp_path / "d", CAMERAS, 32, tmp_path / "cache", 8, Selection())
+    assert again.images[:, 0].mean() < 60  # decoded beside, not in its place
+
+
+@pytest.mark.parametrize("box", [(0.5, 0.0, 0.5, 1.0), (0.0, 0.0, 1.2, 1.0), (0.0, 1.0)])
+def test_a_box_without_an_area_or_beyond_the_image_is_refused(box):
+    with pytest.raises(ValueError, match=r"boxes\.wrist: expected left < right"):
+        ImageGeometry(boxes={"wrist": box})
 
 
 def test_glances_carry_words_and_unknown_keyframes_frame_by_frame(tmp_path):

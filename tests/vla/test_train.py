@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import shutil
 
@@ -16,11 +15,11 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from tests.fakes import CONF
 from tests.tiny_oft import CAUSAL, LIBERO_TINY, tiny_checkpoint
+from tests.training_runs import LENGTH, MINI, acts, demonstration, losses, train, write_demonstrations
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO, ImageGeometry
-from vla.evaluation.config import build, compose_config, to_dict
 from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.models.mini.checkpoint import read_checkpoint
 from vla.models.openvla_oft.folder import read_folder, write_folder
@@ -28,51 +27,13 @@ from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import CheckpointError, memory_tensor
 from vla.training import train as entry
 from vla.training.run_folder import keep, save_state
-from vla.types import Observation
 
-LENGTH, LOOKAHEAD = 12, 16
 SMALL = dataclasses.replace(LIBERO, images=ImageGeometry(size=28))
-MINI = (
-    "model.image_size=32",
-    "model.channels=[4,4,8,8]",
-    "model.width=32",
-    "model.layers=1",
-    "train.batch=4",
-    "train.warmup=2",
-)
-
-
-def demonstration(number, words="put the bowl on the plate"):
-    random = np.random.default_rng(number)
-    chunks = random.uniform(-0.8, 0.8, (LENGTH, LOOKAHEAD, 7)).astype(np.float32)
-    chunks[..., -1] = np.sign(chunks[..., -1])
-    valid = np.arange(LENGTH)[:, None] + np.arange(LOOKAHEAD) < LENGTH + 6
-    points = {
-        f"keyframe_pixels.{camera}": random.uniform(-1, 1, (LENGTH, 2, 2)).astype(np.float32)
-        for camera in LIBERO.cameras
-    }
-    return EpisodeData(
-        instruction=words,
-        fps=5,
-        images={camera: random.integers(0, 256, (LENGTH, 64, 64, 3), np.uint8) for camera in LIBERO.cameras},
-        columns={
-            "observation.state": random.uniform(-0.5, 0.5, (LENGTH, 8)).astype(np.float32),
-            "action": chunks[:, 0],
-            "action_chunk": chunks,
-            "action_chunk_valid": valid,
-            "keyframes": random.uniform(-0.5, 0.5, (LENGTH, 2, 3)).astype(np.float32),
-            **points,
-        },
-    )
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "demos"
-    with DatasetWriter(root, robot_type="libero") as writer:
-        for number in range(3):
-            writer.add(demonstration(number))
-    return root
+    return write_demonstrations(tmp_path_factory.mktemp("data") / "demos")
 
 
 @pytest.fixture
@@ -83,32 +44,12 @@ def tokenizer(tmp_path):
     return tmp_path / "tokenizer.json"
 
 
-def train(dataset, folder, *overrides):
-    places = (f"datasets=[{dataset}]", f"cache={folder / 'cache'}", f"run_dir={folder / 'run'}")
-    config = to_dict(compose_config(CONF, "train", [*places, *overrides]))
-    told = io.StringIO()
-    entry.train(config, told)
-    return told.getvalue()
-
-
 def kill(monkeypatch, loop, after, dataset, folder, *overrides):
     """Begin a training that is stopped after so many steps."""
     with monkeypatch.context() as patched:
         patched.setattr(f"vla.training.{loop}.TrainingLog.add", _Killed(after))
         with pytest.raises(KeyboardInterrupt):
             train(dataset, folder, *overrides)
-
-
-def losses(folder):
-    return [json.loads(line)["total"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
-
-
-def acts(name, folder, **options):
-    overrides = [f"policy={name}", f"policy.checkpoint={folder / 'run' / 'checkpoint'}"]
-    overrides += [f"policy.{key}={value}" for key, value in options.items()]
-    policy = build(to_dict(compose_config(CONF, "eval", overrides))["policy"], "policy")
-    images = {camera: np.full((64, 64, 3), 90, np.uint8) for camera in LIBERO.cameras}
-    return policy.infer(Observation(images, np.zeros(8), "put the bowl on the plate", 0.0)).actions
 
 
 def test_the_small_model_learns_and_acts(dataset, tmp_path):
@@ -246,42 +187,6 @@ def test_datasets_that_do_not_belong_together_are_refused(dataset, tmp_path):
         train(other, tmp_path / "again", *MINI)
 
 
-def recorded(root, number, **metadata):
-    """An episode as a rollout or a session records it, beside those that are there."""
-    plain = demonstration(number)
-    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
-    with DatasetWriter(root, robot_type="libero") as writer:
-        writer.add(EpisodeData("pick it up", 20, plain.images, columns, metadata=metadata))
-
-
-def test_mini_learns_from_demonstrations_and_recordings_together(dataset, tmp_path):
-    recorded(tmp_path / "rollouts", 7, outcome="SUCCESS", steps=LENGTH)
-    both = f"{dataset},{tmp_path / 'rollouts'}"
-    told = train(both, tmp_path, *MINI, "train.steps=2", "recordings.outcomes=[SUCCESS]")
-    assert f"{4 * LENGTH} frames" in told
-    assert acts("mini", tmp_path).shape == (8, 7)
-    assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.hz == 20
-
-
-def test_a_recording_at_another_rate_is_refused_beside_demonstrations(dataset, tmp_path):
-    plain = demonstration(7)
-    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
-    with DatasetWriter(tmp_path / "slow", robot_type="libero") as writer:
-        writer.add(EpisodeData("pick it up", 5, plain.images, columns))
-    with pytest.raises(DatasetError, match=r"one control rate, got \[5\.0, 20\.0\] Hz"):
-        train(f"{dataset},{tmp_path / 'slow'}", tmp_path, *MINI, "train.steps=2")
-
-
-def test_cameras_of_the_datasets_may_be_named(tmp_path):
-    plain = demonstration(7)
-    columns = {name: plain.columns[name] for name in ("observation.state", "action")}
-    images = {"front": plain.images["agentview"], "hand": plain.images["wrist"]}
-    with DatasetWriter(tmp_path / "d", robot_type="libero") as writer:
-        writer.add(EpisodeData("pick it up", 20, images, columns))
-    train(tmp_path / "d", tmp_path, *MINI, "train.steps=1", "cameras=[hand,front]")
-    assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.cameras == ("hand", "front")
-
-
 def test_a_chunk_longer_than_the_data_look_ahead_is_refused(dataset, tmp_path):
     with pytest.raises(ValueError, match=r"at most 16.*got 17.*lookahead=17"):
         train(dataset, tmp_path, *MINI, "model.chunk=17")
@@ -364,7 +269,7 @@ def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monke
     overrides = oft()
     with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
         train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
-    with pytest.raises(RefusedError, match=r"cameras: .*init_says\.cameras"):
+    with pytest.raises(RefusedError, match=r"cameras, boxes: .*init_says\.cameras"):
         train(dataset, tmp_path, *overrides, "cameras=[front,hand]")
     plain = demonstration(7)
     columns = {name: plain.columns[name] for name in ("observation.state", "action")}

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ from vla.data.lerobot.disk import locked
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset, read_dataset
 from vla.data.lessons import WORDS, Selection, as_demonstration, is_demonstration, lessons
+from vla.embodiment import Box
 from vla.types import Image
 
 LAYOUT = 3  # of the cached arrays; another one is decoded anew
@@ -66,7 +68,13 @@ class Frames:
 
 
 def load_frames(
-    root: Path, cameras: Sequence[str], size: int | None, cache: Path, chunk: int, selection: Selection
+    root: Path,
+    cameras: Sequence[str],
+    size: int | None,
+    cache: Path,
+    chunk: int,
+    selection: Selection,
+    boxes: Mapping[str, Box] = MappingProxyType({}),
 ) -> Frames:
     """The frames of a dataset, decoded if the cache does not hold them yet.
 
@@ -81,6 +89,7 @@ def load_frames(
         cache: folder for decoded frames; may be deleted at any time.
         chunk: L, actions to take from each frame of a recording; demonstrations hold as many as were stored.
         selection: of recordings; demonstrations are taken whole.
+        boxes: see `vla.embodiment.ImageGeometry`.
 
     Raises:
         DatasetError: the dataset is damaged, lacks a camera or columns, or has nothing to learn; or the disk of the
@@ -97,7 +106,9 @@ def load_frames(
     content = _content(dataset)
     home, same = cache / _short(str(root.resolve())), f"{LAYOUT}-{content}-"
     key: list[Any] = [list(cameras), size]
-    folder = home / (same + _short(key if demonstrated else [*key, chunk, asdict(selection)]))
+    key += [] if demonstrated else [chunk, asdict(selection)]
+    key += [dict(boxes)] if boxes else []
+    folder = home / (same + _short(key))
     try:
         home.mkdir(parents=True, exist_ok=True)
         with locked(cache / ".lock"):  # processes that train together decode once; nobody removes what is being opened
@@ -105,13 +116,32 @@ def load_frames(
                 if not other.name.startswith(same):
                     shutil.rmtree(other)  # whoever still trains on it keeps its open files
             if not (folder / "done").exists():
-                _decode_whole(dataset, cameras, size, folder, None if demonstrated else (chunk, selection))
+                recorded = None if demonstrated else (chunk, selection)
+                _decode_whole(dataset, cameras, size, boxes, folder, recorded)
             return _open(folder, content)
     except OSError as error:
         raise DatasetError(
             f"{folder}: cannot hold the decoded frames of {root} ({error}). Make room on the disk, or name a folder on "
             "another one with cache=..."
         ) from error
+
+
+def cut(image: Image, box: Box | None) -> Image:
+    """(H, W, 3) -> the part of it that the network sees; None: all."""
+    if box is None:
+        return image
+    height, width = image.shape[:2]
+    left, top, right, bottom = box
+    return image[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+
+
+def cut_points(points: Column, box: Box | None) -> Column:
+    """(..., 2) image coordinates -> the same places in what `cut` leaves: x right, y down, -1 to 1 inside."""
+    if box is None:
+        return points
+    left, top, right, bottom = box
+    centre, half = np.array([left + right - 1, top + bottom - 1]), np.array([right - left, bottom - top])
+    return ((points - centre) / half).astype(points.dtype)
 
 
 def shrink(image: Image, size: int) -> Image:
@@ -150,17 +180,21 @@ def _open(folder: Path, content: str) -> Frames:
     )
 
 
-def _decode_whole(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, recorded: Recorded) -> None:
+def _decode_whole(
+    dataset: Dataset, cameras: Sequence[str], size: int, boxes: Mapping[str, Box], folder: Path, recorded: Recorded
+) -> None:
     """Fill the folder; what fails leaves nothing, so that a full disk is not filled by a torn cache."""
     shutil.rmtree(folder, ignore_errors=True)  # of a kill
     try:
-        _decode(dataset, cameras, size, folder, recorded)
+        _decode(dataset, cameras, size, boxes, folder, recorded)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, recorded: Recorded) -> None:
+def _decode(
+    dataset: Dataset, cameras: Sequence[str], size: int, boxes: Mapping[str, Box], folder: Path, recorded: Recorded
+) -> None:
     whole = {row.index: np.arange(row.length) for row in dataset.episodes}
     taken = lessons(dataset, recorded[1]) if recorded else whole  # episode -> its frames
     folder.mkdir(parents=True)
@@ -183,7 +217,8 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, r
             chunk, selection = recorded
             columns = as_demonstration(episode, rows, selection, cameras, chunk)
         for at, camera in enumerate(cameras):
-            small = np.stack([shrink(episode.images[camera][row], size) for row in rows])  # (F, H, W, 3)
+            seen = [cut(episode.images[camera][row], boxes.get(camera)) for row in rows]
+            small = np.stack([shrink(image, size) for image in seen])  # (F, size, size, 3)
             images[start : start + len(rows), at] = small.transpose(0, 3, 1, 2)
         start += len(rows)
         parts["state"].append(columns["observation.state"])
@@ -191,7 +226,8 @@ def _decode(dataset: Dataset, cameras: Sequence[str], size: int, folder: Path, r
         parts["valid"].append(columns["action_chunk_valid"])
         parts["offsets"].append(_offsets(columns))
         parts["known"].append(columns.get("keyframe_known", np.ones(columns["keyframes"].shape[:2], bool)))
-        parts["points"].append(np.stack([columns[f"keyframe_pixels.{camera}"] for camera in cameras], axis=1))
+        points = [cut_points(columns[f"keyframe_pixels.{camera}"], boxes.get(camera)) for camera in cameras]
+        parts["points"].append(np.stack(points, axis=1))
         words = columns.get(WORDS, np.full(len(rows), episode.instruction))
         told += [instructions.setdefault(str(text), len(instructions)) for text in words]
         suite = suites.setdefault(str(episode.metadata.get("suite", "")), len(suites))

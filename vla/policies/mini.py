@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vla.data.frames import shrink
+from vla.data.frames import cut, shrink
 from vla.models.mini.checkpoint import read_checkpoint
 from vla.models.mini.model import MiniInputs
 from vla.normalize import Normalizer
@@ -100,7 +100,7 @@ class MiniPolicy:
 
     def _pixels(self, observation: Observation) -> Image:
         """(N, 3, H, W), cameras in the embodiment's order. A blind policy does not even ask for them."""
-        size = self.embodiment.images.size
+        size, boxes = self.embodiment.images.size, self.embodiment.images.boxes
         if self._model.config.blind:
             return np.zeros((len(self.embodiment.cameras), 3, size, size), np.uint8)
         images = []
@@ -110,7 +110,7 @@ class MiniPolicy:
                     f"observation: no camera {camera!r}, got {sorted(observation.images)}; "
                     f"the checkpoint needs {list(self.embodiment.cameras)}"
                 )
-            images.append(shrink(np.asarray(observation.images[camera]), size))
+            images.append(shrink(cut(np.asarray(observation.images[camera]), boxes.get(camera)), size))
         return np.stack(images).transpose(0, 3, 1, 2)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -13,7 +14,7 @@ from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lessons import Selection, control_rate
-from vla.embodiment import EMBODIMENTS, Embodiment, Gripper, ImageGeometry
+from vla.embodiment import EMBODIMENTS, Box, Embodiment, Gripper, ImageGeometry, read_boxes
 from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
 from vla.models.mini.config import MiniConfig
@@ -37,12 +38,15 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
     selection = Selection.from_config(config["recordings"])
-    embodiment = describe(network, [Path(root) for root in config["datasets"]], config["cameras"])
     start = read_checkpoint(config["init"]) if config["init"] else None
+    boxes = start.embodiment.images.boxes if start and config["boxes"] is None else read_boxes(config["boxes"])
+    embodiment = describe(network, [Path(root) for root in config["datasets"]], config["cameras"], boxes)
     if start and config["transfer"]:
         raise RefusedError("init, transfer: expected one of the two, got both")
     frames = [
-        load_frames(Path(root), embodiment.cameras, network.image_size, Path(config["cache"]), network.chunk, selection)
+        load_frames(
+            Path(root), embodiment.cameras, network.image_size, Path(config["cache"]), network.chunk, selection, boxes
+        )
         for root in config["datasets"]
     ]
     _check_keyframes(network, config["datasets"], frames)
@@ -93,17 +97,23 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     stream.write(f"Checkpoint: {folder / 'checkpoint'}\n")
 
 
-def describe(network: MiniConfig, datasets: Sequence[Path], cameras: Sequence[str] | None = None) -> Embodiment:
+def describe(
+    network: MiniConfig,
+    datasets: Sequence[Path],
+    cameras: Sequence[str] | None = None,
+    boxes: Mapping[str, Box] = MappingProxyType({}),
+) -> Embodiment:
     """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
 
     Args:
         network: its sizes are compared.
         datasets: folders.
         cameras: names in the datasets; None: those of the robot.
+        boxes: see `ImageGeometry`.
 
     Raises:
         DatasetError: they were recorded on different robots, or on one that is not known.
-        RefusedError: the network has other sizes.
+        RefusedError: the network has other sizes, or a box is of no camera.
     """
     names = {str(read_info(root)["robot_type"]) for root in datasets}
     if len(names) != 1 or not names <= EMBODIMENTS.keys():
@@ -114,6 +124,8 @@ def describe(network: MiniConfig, datasets: Sequence[Path], cameras: Sequence[st
     known = EMBODIMENTS[names.pop()]
     if cameras:
         known = dataclasses.replace(known, cameras=tuple(cameras))
+    if unknown := [camera for camera in boxes if camera not in known.cameras]:
+        raise RefusedError(f"boxes: the cameras are {list(known.cameras)}, got {unknown[0]}")
     sizes = {"cameras": len(known.cameras), "state_dim": len(known.state), "action_dim": len(known.action)}
     if wrong := [f"model.{key}={size}" for key, size in sizes.items() if getattr(network, key) != size]:
         raise RefusedError(f"model: the data of {known.name} need {', '.join(wrong)}")
@@ -123,7 +135,7 @@ def describe(network: MiniConfig, datasets: Sequence[Path], cameras: Sequence[st
         hz=control_rate(datasets, known.hz),
         normalization=Normalization.BOUNDS,
         gripper=Gripper.SAME,
-        images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0),
+        images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0, boxes=dict(boxes)),
     )
 
 
