@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -182,6 +183,44 @@ def test_killed_at_any_byte_of_the_first_steps(tmp_path, processes):
         assert DatasetWriter(root).add  # opens
         assert not any((root / JOURNALS).glob("*"))
     assert max(found) > 1
+
+
+def cut_off(root, count, ended):
+    """The journal of a session whose recorder is gone, and its rows."""
+    recorder = recorder_at(root)
+    recorder.on_episode_start(seen(0))
+    for tick in range(count):
+        recorder.on_step(step(tick))
+    if ended:
+        recorder._journal.end({"outcome": "STOPPED", "success": True, "detail": ""}, "stop: Ctrl-C")
+    recorder._journal.close()
+    folder = recorder._journal.folder
+    return folder, [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_steps_whose_pictures_a_power_cut_took_are_left_out(tmp_path, caplog, ended):
+    folder, rows = cut_off(tmp_path, 6, ended)
+    os.truncate(folder / "front.h264", rows[4]["ends"]["front"] - 1)
+    os.truncate(folder / "wrist.h264", rows[5]["ends"]["wrist"] - 1)
+    dataset = read_dataset(tmp_path)
+    assert "the last 2 of 6 steps" in caplog.text
+    assert dataset.verify() == 4
+    assert (dataset[0].metadata["outcome"], dataset[0].metadata["success"]) == ("ERROR", False)
+    assert dataset[0].columns["events"].tolist() == [""] * 4
+    assert_recorded(dataset[0], 3)
+
+
+@pytest.mark.parametrize("left", [1, None])
+def test_a_journal_without_any_picture_is_refused_and_stays(tmp_path, left):
+    folder, _ = cut_off(tmp_path, 2, ended=False)
+    if left is None:
+        (folder / "wrist.h264").unlink()
+    else:
+        os.truncate(folder / "wrist.h264", left)
+    with pytest.raises(DatasetError, match=rf"wrist.h264: expected at least .* got {left or 0}. .* move .* away"):
+        recover(tmp_path)
+    assert (folder / "rows.jsonl").exists()
 
 
 def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays_readable(tmp_path):
