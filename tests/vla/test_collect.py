@@ -138,6 +138,21 @@ def test_impossible_settings_are_refused(tmp_path, option, message):
         collect(config(tmp_path, option), io.StringIO())
 
 
+def test_a_second_command_on_one_root_is_refused_and_the_first_goes_on(tmp_path):
+    class Busy(io.StringIO):
+        def write(self, text):
+            with pytest.raises(RefusedError, match=rf"another process is collecting into {tmp_path}.*another root"):
+                collect(config(tmp_path, "tasks=[0]"), io.StringIO())
+            return super().write(text)
+
+    told = Busy()
+    collect(config(tmp_path, "tasks=[0]"), told)
+    assert "5 to do" in told.getvalue()
+    rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    assert sorted(row["key"][2] for row in rows) == list(range(5))
+    collect(config(tmp_path, "tasks=[0]"), io.StringIO())  # free again
+
+
 def test_a_suite_that_would_not_be_collected_is_refused(tmp_path, capsys):
     assert main(CONF, ["env.suite=libero_goal", f"root={tmp_path}"]) == 2
     assert "suites=null" in capsys.readouterr().err
