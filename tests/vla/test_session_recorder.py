@@ -185,9 +185,8 @@ def test_killed_at_any_byte_of_the_first_steps(tmp_path, processes):
     assert max(found) > 1
 
 
-def cut_off(root, count, ended):
-    """The journal of a session whose recorder is gone, and its rows."""
-    recorder = recorder_at(root)
+def cut_off(recorder, count, ended):
+    """The journal of a recorder that is gone, and its rows."""
     recorder.on_episode_start(seen(0))
     for tick in range(count):
         recorder.on_step(step(tick))
@@ -200,7 +199,7 @@ def cut_off(root, count, ended):
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_steps_whose_pictures_a_power_cut_took_are_left_out(tmp_path, caplog, ended):
-    folder, rows = cut_off(tmp_path, 6, ended)
+    folder, rows = cut_off(recorder_at(tmp_path), 6, ended)
     os.truncate(folder / "front.h264", rows[4]["ends"]["front"] - 1)
     os.truncate(folder / "wrist.h264", rows[5]["ends"]["wrist"] - 1)
     dataset = read_dataset(tmp_path)
@@ -213,7 +212,7 @@ def test_steps_whose_pictures_a_power_cut_took_are_left_out(tmp_path, caplog, en
 
 @pytest.mark.parametrize("left", [1, None])
 def test_a_journal_without_any_picture_is_refused_and_stays(tmp_path, left):
-    folder, _ = cut_off(tmp_path, 2, ended=False)
+    folder, _ = cut_off(recorder_at(tmp_path), 2, ended=False)
     if left is None:
         (folder / "wrist.h264").unlink()
     else:
@@ -221,6 +220,17 @@ def test_a_journal_without_any_picture_is_refused_and_stays(tmp_path, left):
     with pytest.raises(DatasetError, match=rf"wrist.h264: expected at least .* got {left or 0}. .* move .* away"):
         recover(tmp_path)
     assert (folder / "rows.jsonl").exists()
+
+
+def test_a_damaged_journal_does_not_keep_the_others_out_for_good(tmp_path):
+    recorders = [recorder_at(tmp_path) for _ in range(2)]
+    damaged, whole = sorted(cut_off(recorder, 2, ended=True)[0] for recorder in recorders)
+    (damaged / "rows.jsonl").write_text("nonsense\n")
+    with pytest.raises(DatasetError, match="not JSON"):
+        recover(tmp_path)
+    damaged.rename(tmp_path / "moved_away")
+    assert recover(tmp_path) == [0]  # in the same process
+    assert not whole.exists()
 
 
 def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays_readable(tmp_path):
