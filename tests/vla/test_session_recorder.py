@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 from tests.episodes import MEAN_TOLERANCE, FillingDisk, picture
 from vla.data.lerobot.errors import DatasetError
-from vla.data.lerobot.layout import JOURNALS
+from vla.data.lerobot.layout import JOURNALS, LOCK
 from vla.data.lerobot.reader import read_dataset
 from vla.data.lerobot.recovery import recover
 from vla.data.lerobot.writer import DatasetWriter
@@ -262,6 +264,27 @@ def test_a_journal_that_became_an_episode_is_not_added_twice(tmp_path, monkeypat
     assert len(list((tmp_path / JOURNALS).iterdir())) == 1
     assert len(read_dataset(tmp_path)) == 1
     assert not any((tmp_path / JOURNALS).iterdir())
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_nobody_looks_for_journals_while_one_is_removed(tmp_path, monkeypatch, count):
+    removed, remove = [], shutil.rmtree
+
+    def remove_locked(folder):
+        with (tmp_path / LOCK).open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+        removed.append(folder)
+
+    recorder = recorder_at(tmp_path)
+    recorder.on_episode_start(seen(0))
+    for tick in range(count):
+        recorder.on_step(step(tick))
+    folder = recorder._journal.folder
+    monkeypatch.setattr(shutil, "rmtree", remove_locked)
+    recorder.on_episode_end(Episode("task", "push", 0, Outcome.STOPPED, count, 0), None)
+    assert removed == [folder]
+    assert recorder.recorded == [0][:count]
 
 
 @pytest.mark.parametrize("still_full", [True, False])

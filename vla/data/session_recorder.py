@@ -7,7 +7,6 @@ collecting many short ones. A session with a robot may be long, cannot be repeat
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,10 +139,7 @@ class SessionRecorder:
             )
         finally:
             journal.close()
-        if journal.frames:
-            self.recorded += finish_journals(self._writer)
-        else:
-            shutil.rmtree(journal.folder)
+        self.recorded += finish_journals(self._writer)  # removes it if it has no frame
 
     def close(self) -> None:
         """Bring the dataset's statistics up to date."""

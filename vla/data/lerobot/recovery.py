@@ -37,7 +37,8 @@ def finish_journals(writer: DatasetWriter) -> list[int]:
                 LOG.info("%s: no whole frame was recorded", folder)
             else:
                 added.append(writer.add_encoded(episode))
-            shutil.rmtree(folder)
+            with locked(writer.root / LOCK):  # else others might claim what is half removed
+                shutil.rmtree(folder)
     return added
 
 
