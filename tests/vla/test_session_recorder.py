@@ -246,6 +246,20 @@ def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays
     assert len(read_dataset(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_who_finishes_a_journal_knows_its_robot_or_a_later_writer_says_it(tmp_path, old):
+    folder, _ = cut_off(recorder_at(tmp_path), 2, ended=False)
+    if old:
+        head = json.loads((folder / "head.json").read_text())
+        del head["robot_type"]
+        (folder / "head.json").write_text(json.dumps(head))
+    assert read_dataset(tmp_path).info["robot_type"] == ("unknown" if old else "fake")
+    DatasetWriter(tmp_path)
+    DatasetWriter(tmp_path, robot_type="fake")
+    DatasetWriter(tmp_path, robot_type="other")
+    assert read_dataset(tmp_path).info["robot_type"] == "fake"
+
+
 def test_a_recording_that_is_running_is_left_alone(tmp_path):
     recorder = recorder_at(tmp_path)
     recorder.on_episode_start(seen(0))

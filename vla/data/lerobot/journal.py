@@ -1,6 +1,6 @@
 """An episode on disk while it is being recorded: after a kill at any byte, every frame whose row is whole is there.
 
-    journal/<id>/head.json      what stays the same: words at the start, rate, cameras, names, metadata
+    journal/<id>/head.json      what stays the same: words at the start, rate, robot, cameras, names, metadata
     journal/<id>/<camera>.h264  raw video, appended to
     journal/<id>/rows.jsonl     a line a frame: its numbers, and where its picture ends in each video
     journal/<id>/.lock          held while the recorder lives
@@ -48,6 +48,7 @@ class Journal:
         root: folder of the dataset.
         instruction: words at the start.
         fps: [1/s].
+        robot_type: as the dataset names the robot.
         images: camera -> (H, W, 3): the first frame; tells sizes, and is shown.
         names: see `EpisodeData.names`.
         metadata: see `EpisodeData.metadata`; what is known at the start.
@@ -67,6 +68,7 @@ class Journal:
         *,
         instruction: str,
         fps: int,
+        robot_type: str,
         images: Mapping[str, Image],
         names: Mapping[str, Sequence[str]],
         metadata: Mapping[str, Any],
@@ -83,6 +85,7 @@ class Journal:
             "id": name,
             "instruction": instruction,
             "fps": fps,
+            "robot_type": robot_type,
             "cameras": list(images),
             "names": {key: list(value) for key, value in names.items()},
             "metadata": {**metadata, "journal": name},
@@ -201,7 +204,7 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         metadata={**metadata, "steps": len(rows)},
         extras={name: np.array([row["extras"][name] for row in rows]) for name in rows[0]["extras"]},
     )
-    return EncodedEpisode.of_streams(episode, streams)
+    return EncodedEpisode.of_streams(episode, streams, head.get("robot_type"))  # older heads do not tell
 
 
 def _drop_without_pictures(rows: list[dict[str, Any]], streams: Mapping[str, Path]) -> int:
