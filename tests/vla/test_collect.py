@@ -138,6 +138,13 @@ def test_impossible_settings_are_refused(tmp_path, option, message):
         collect(config(tmp_path, option), io.StringIO())
 
 
+@pytest.mark.parametrize("collector", ["demonstrations", "rollouts"])
+def test_a_stride_that_does_not_divide_the_rate_is_refused_before_the_first_scene(tmp_path, collector):
+    with pytest.raises(EvaluationError, match="stride: expected a divisor of the control rate 20 Hz, got 3"):
+        collect(config(tmp_path, f"collector={collector}", "stride=3", "env.trouble={0/0:kill}"), io.StringIO())
+    assert (tmp_path / "attempts.jsonl").read_text() == ""
+
+
 def test_a_second_command_on_one_root_is_refused_and_the_first_goes_on(tmp_path):
     class Busy(io.StringIO):
         def write(self, text):
