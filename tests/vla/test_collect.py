@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, MAX_STEPS, SEARCH_PATH
+from tests.fakes import CONF, SEARCH_PATH, FakeDemonstrations
 from tests.vla.test_evaluation_kill import ROOT, wait_until
 from vla.data.collect import collect, main, plan_visits
 from vla.data.lerobot.reader import read_dataset
@@ -180,7 +180,8 @@ def test_rollouts_are_recorded_as_they_went(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
     assert {row["key"][1]: row["outcome"] for row in rows} == {2: "SUCCESS", 3: "FAILURE"}
     assert {episode.metadata["task_id"] for episode in dataset.episodes} == {3}
-    assert {episode.length for episode in dataset.episodes} == {MAX_STEPS}
+    # Of the scenes, also of the first one in each environment.
+    assert {episode.length for episode in dataset.episodes} == {FakeDemonstrations.max_steps}
     assert (dataset[0].columns["action"] > 0).all()  # what the policy sent
 
     told = io.StringIO()

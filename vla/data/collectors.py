@@ -75,9 +75,8 @@ class Collector:
     def play(self, env: Any, inference: Inference, recorder: Subscriber, key: Key) -> Episode:
         """One episode; random generators start from the scene's own seed."""
         seed_generators(scene_seed(key))
-        unwrapped, steps = env.unwrapped, env.unwrapped.task.max_steps
-        limits = LimitFilter(unwrapped.action_spec)
-        return run_episode(env, inference, limits, [recorder], trial=key[2], max_steps=steps)
+        limits = LimitFilter(env.unwrapped.action_spec)
+        return run_episode(env, inference, limits, [recorder], trial=key[2], max_steps=None)
 
     def metadata(self, env: Any, key: Key) -> dict[str, Any]:
         """What every episode says of its origin."""
