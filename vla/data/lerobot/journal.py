@@ -184,7 +184,9 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         rows = [json.loads(line) for line in lines]
     except ValueError as error:
         raise DatasetError(f"{folder / ROWS}: not JSON ({error}). Move {folder} away to go on without it.") from error
-    ending = rows.pop() if rows and "end" in rows[-1] else {"end": UNFINISHED, "last_event": ""}
+    ending: dict[str, Any] = {"end": UNFINISHED, "last_event": ""}
+    if rows and "end" in rows[-1]:
+        ending = rows.pop()
     if not rows:
         return None
     streams = {camera: folder / f"{camera}.h264" for camera in head["cameras"]}
