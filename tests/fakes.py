@@ -170,12 +170,20 @@ class LonelyEnv(FakeEnv):
 
 
 class FakeDemonstrations(FakeEnv):
-    """Scenes to learn from: any seed is a trial, images may be read late, the camera looks straight down."""
+    """Scenes to learn from: any seed is a trial, images may be read late, the camera looks straight down.
+
+    From the first reset on they have a longer step limit.
+    """
 
     nearest_official_m = 1.0
+    max_steps = MAX_STEPS + 10
 
     def __init__(self, suite: str, task_id: int, scene: str, render: str, **options: Any) -> None:
         super().__init__(suite, task_id, **options)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        self.task = replace(self.task, max_steps=self.max_steps)
+        return super().reset(seed=seed, options=options)
 
     def camera_poses(self) -> dict[str, Any]:
         return dict.fromkeys(self.cameras, self)

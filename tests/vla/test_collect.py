@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, MAX_STEPS, SEARCH_PATH
+from tests.fakes import CONF, SEARCH_PATH, FakeDemonstrations
 from tests.vla.test_evaluation_kill import ROOT, wait_until
 from vla.data.collect import collect, main, plan_visits
 from vla.data.lerobot.reader import read_dataset
@@ -138,6 +138,28 @@ def test_impossible_settings_are_refused(tmp_path, option, message):
         collect(config(tmp_path, option), io.StringIO())
 
 
+@pytest.mark.parametrize("collector", ["demonstrations", "rollouts"])
+def test_a_stride_that_does_not_divide_the_rate_is_refused_before_the_first_scene(tmp_path, collector):
+    with pytest.raises(EvaluationError, match="stride: expected a divisor of the control rate 20 Hz, got 3"):
+        collect(config(tmp_path, f"collector={collector}", "stride=3", "env.trouble={0/0:kill}"), io.StringIO())
+    assert (tmp_path / "attempts.jsonl").read_text() == ""
+
+
+def test_a_second_command_on_one_root_is_refused_and_the_first_goes_on(tmp_path):
+    class Busy(io.StringIO):
+        def write(self, text):
+            with pytest.raises(RefusedError, match=rf"another process is collecting into {tmp_path}.*another root"):
+                collect(config(tmp_path, "tasks=[0]"), io.StringIO())
+            return super().write(text)
+
+    told = Busy()
+    collect(config(tmp_path, "tasks=[0]"), told)
+    assert "5 to do" in told.getvalue()
+    rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    assert sorted(row["key"][2] for row in rows) == list(range(5))
+    collect(config(tmp_path, "tasks=[0]"), io.StringIO())  # free again
+
+
 def test_a_suite_that_would_not_be_collected_is_refused(tmp_path, capsys):
     assert main(CONF, ["env.suite=libero_goal", f"root={tmp_path}"]) == 2
     assert "suites=null" in capsys.readouterr().err
@@ -158,7 +180,8 @@ def test_rollouts_are_recorded_as_they_went(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
     assert {row["key"][1]: row["outcome"] for row in rows} == {2: "SUCCESS", 3: "FAILURE"}
     assert {episode.metadata["task_id"] for episode in dataset.episodes} == {3}
-    assert {episode.length for episode in dataset.episodes} == {MAX_STEPS}
+    # Of the scenes, also of the first one in each environment.
+    assert {episode.length for episode in dataset.episodes} == {FakeDemonstrations.max_steps}
     assert (dataset[0].columns["action"] > 0).all()  # what the policy sent
 
     told = io.StringIO()

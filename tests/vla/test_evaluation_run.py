@@ -222,6 +222,21 @@ def test_a_command_with_a_mistake_does_not_occupy_its_folder(tmp_path):
     assert list(json.loads((path / "fingerprint.json").read_text())["policy_files"]) == ["checkpoint"]
 
 
+@pytest.mark.parametrize("writer", ["write_json", "write_atomic"])
+def test_a_disk_that_is_full_at_the_start_leaves_a_folder_that_can_be_used(tmp_path, monkeypatch, writer):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"vla.evaluation.run_folder.{writer}", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(path, "env.tasks=[0]")
+    rows, _ = run(path, "env.tasks=[0]", "eval.resume=true", "eval.workers=1")
+    assert [row["outcome"] for row in rows] == ["SUCCESS"]
+    assert {"config.yaml", "plan.json"} <= set(os.listdir(path))
+
+
 def test_a_folder_that_is_being_run_is_not_taken_over(tmp_path):
     path = tmp_path / "run"
     folder = RunFolder(path)

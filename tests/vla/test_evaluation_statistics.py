@@ -66,12 +66,14 @@ def test_further_pairs_by_hand():
     needed = math.ceil(((1.959964 * math.sqrt(0.2) + 0.841621 * math.sqrt(0.2 - 0.0016)) / 0.04) ** 2)
     assert further_pairs_needed(pairs) == needed - 100
     assert further_pairs_needed(PairedCounts(0, 50, 0, 50)) == 0
+    assert further_pairs_needed(PairedCounts(0, 6, 0, 4)) == 0  # p = 0.031
     assert further_pairs_needed(PairedCounts(3, 5, 5, 3)) is None
 
 
 @given(tables)
 def test_further_pairs_is_a_count_or_none(pairs):
     further = further_pairs_needed(pairs)
+    assert further == 0 or mcnemar_exact(pairs) >= 0.05
     assert (further is None) == (pairs.only_a == pairs.only_b)
     assert further is None or further >= 0
 

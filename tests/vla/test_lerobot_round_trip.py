@@ -73,6 +73,13 @@ def test_any_episodes_come_back(recorded, tmp_path_factory):
     assert dataset.verify() == sum(len(episode) for episode in recorded)
 
 
+def test_an_episode_of_two_hours_is_read(tmp_path):
+    length = 2 * 3600 * 50  # its last timestamps are up to 1.2 % of a frame off as float32
+    columns = {STATE: np.zeros((length, 2), np.float32), ACTION: np.zeros((length, 2), np.float32)}
+    DatasetWriter(tmp_path / "set").add(EpisodeData("wait", 50, {}, columns))
+    assert read_dataset(tmp_path / "set").verify() == length
+
+
 def test_chosen_cameras_come_in_the_asked_order(tmp_path):
     with DatasetWriter(tmp_path / "set") as writer:
         writer.add(make_episode())

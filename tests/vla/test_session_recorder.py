@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 
 from tests.episodes import MEAN_TOLERANCE, FillingDisk, picture
 from vla.data.lerobot.errors import DatasetError
-from vla.data.lerobot.layout import JOURNALS
+from vla.data.lerobot.layout import JOURNALS, LOCK
 from vla.data.lerobot.reader import read_dataset
 from vla.data.lerobot.recovery import recover
 from vla.data.lerobot.writer import DatasetWriter
@@ -184,6 +187,54 @@ def test_killed_at_any_byte_of_the_first_steps(tmp_path, processes):
     assert max(found) > 1
 
 
+def cut_off(recorder, count, ended):
+    """The journal of a recorder that is gone, and its rows."""
+    recorder.on_episode_start(seen(0))
+    for tick in range(count):
+        recorder.on_step(step(tick))
+    if ended:
+        recorder._journal.end({"outcome": "STOPPED", "success": True, "detail": ""}, "stop: Ctrl-C")
+    recorder._journal.close()
+    folder = recorder._journal.folder
+    return folder, [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_steps_whose_pictures_a_power_cut_took_are_left_out(tmp_path, caplog, ended):
+    folder, rows = cut_off(recorder_at(tmp_path), 6, ended)
+    os.truncate(folder / "front.h264", rows[4]["ends"]["front"] - 1)
+    os.truncate(folder / "wrist.h264", rows[5]["ends"]["wrist"] - 1)
+    dataset = read_dataset(tmp_path)
+    assert "the last 2 of 6 steps" in caplog.text
+    assert dataset.verify() == 4
+    assert (dataset[0].metadata["outcome"], dataset[0].metadata["success"]) == ("ERROR", False)
+    assert dataset[0].columns["events"].tolist() == [""] * 4
+    assert_recorded(dataset[0], 3)
+
+
+@pytest.mark.parametrize("left", [1, None])
+def test_a_journal_without_any_picture_is_refused_and_stays(tmp_path, left):
+    folder, _ = cut_off(recorder_at(tmp_path), 2, ended=False)
+    if left is None:
+        (folder / "wrist.h264").unlink()
+    else:
+        os.truncate(folder / "wrist.h264", left)
+    with pytest.raises(DatasetError, match=rf"wrist.h264: expected at least .* got {left or 0}. .* move .* away"):
+        recover(tmp_path)
+    assert (folder / "rows.jsonl").exists()
+
+
+def test_a_damaged_journal_does_not_keep_the_others_out_for_good(tmp_path):
+    recorders = [recorder_at(tmp_path) for _ in range(2)]
+    damaged, whole = sorted(cut_off(recorder, 2, ended=True)[0] for recorder in recorders)
+    (damaged / "rows.jsonl").write_text("nonsense\n")
+    with pytest.raises(DatasetError, match="not JSON"):
+        recover(tmp_path)
+    damaged.rename(tmp_path / "moved_away")
+    assert recover(tmp_path) == [0]  # in the same process
+    assert not whole.exists()
+
+
 def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays_readable(tmp_path):
     play(recorder_at(tmp_path), [step(0)])
     other = recorder_at(tmp_path, cameras=["front"])
@@ -193,6 +244,20 @@ def test_a_dataset_of_other_episodes_is_refused_before_the_first_frame_and_stays
     with pytest.raises(ValueError, match=r"there are .*'wrist'.*, got .*'top'"):
         recorder_at(tmp_path / "new", cameras=["top"]).on_episode_start(seen(0))
     assert len(read_dataset(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_who_finishes_a_journal_knows_its_robot_or_a_later_writer_says_it(tmp_path, old):
+    folder, _ = cut_off(recorder_at(tmp_path), 2, ended=False)
+    if old:
+        head = json.loads((folder / "head.json").read_text())
+        del head["robot_type"]
+        (folder / "head.json").write_text(json.dumps(head))
+    assert read_dataset(tmp_path).info["robot_type"] == ("unknown" if old else "fake")
+    DatasetWriter(tmp_path)
+    DatasetWriter(tmp_path, robot_type="fake")
+    DatasetWriter(tmp_path, robot_type="other")
+    assert read_dataset(tmp_path).info["robot_type"] == "fake"
 
 
 def test_a_recording_that_is_running_is_left_alone(tmp_path):
@@ -213,6 +278,27 @@ def test_a_journal_that_became_an_episode_is_not_added_twice(tmp_path, monkeypat
     assert len(list((tmp_path / JOURNALS).iterdir())) == 1
     assert len(read_dataset(tmp_path)) == 1
     assert not any((tmp_path / JOURNALS).iterdir())
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_nobody_looks_for_journals_while_one_is_removed(tmp_path, monkeypatch, count):
+    removed, remove = [], shutil.rmtree
+
+    def remove_locked(folder):
+        with (tmp_path / LOCK).open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+        removed.append(folder)
+
+    recorder = recorder_at(tmp_path)
+    recorder.on_episode_start(seen(0))
+    for tick in range(count):
+        recorder.on_step(step(tick))
+    folder = recorder._journal.folder
+    monkeypatch.setattr(shutil, "rmtree", remove_locked)
+    recorder.on_episode_end(Episode("task", "push", 0, Outcome.STOPPED, count, 0), None)
+    assert removed == [folder]
+    assert recorder.recorded == [0][:count]
 
 
 @pytest.mark.parametrize("still_full", [True, False])

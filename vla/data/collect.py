@@ -19,6 +19,7 @@ from vla.data.lerobot.reader import read_metadata
 from vla.data.lerobot.writer import DatasetWriter
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
+from vla.evaluation.files import lock
 from vla.evaluation.processes import Child, Failed, StopRequest, start_child
 
 
@@ -45,14 +46,24 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     """Run every scene that the dataset does not have yet.
 
     Raises:
-        RefusedError: bad input; nothing was run.
+        RefusedError: bad input, or another process collects into this dataset; nothing was run.
         InterruptedRunError: Ctrl-C or SIGTERM; finished episodes are in the dataset.
     """
     root = Path(config["root"])
     root.mkdir(parents=True, exist_ok=True)
-    journal = root / "attempts.jsonl"
-    with DatasetWriter(root, robot_type=config["robot_type"]):  # mends what a killed run left
-        done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _unwritten(journal)
+    writer = DatasetWriter(root, robot_type=config["robot_type"])  # mends what a killed run left
+    with (root / "attempts.jsonl").open("a") as journal:
+        lock(
+            journal.fileno(),
+            f"root: another process is collecting into {root}; both would run the same scenes. Wait for it, or choose "
+            "another root.",
+        )
+        writer.close()
+        _collect(config, root, journal, stream)
+
+
+def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO) -> None:
+    done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _unwritten(Path(journal.name))
     visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
@@ -69,8 +80,8 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
                         if not _send_next(child, queue):
                             busy.discard(child)
                         continue
-                    with journal.open("a") as file:
-                        file.write(json.dumps(answer.__dict__) + "\n")
+                    journal.write(json.dumps(answer.__dict__) + "\n")
+                    journal.flush()
                     finished, frames = finished + 1, frames + answer.frames
                     kept += answer.frames > 0
                     if finished % 10 == 0 or finished == total:
@@ -164,8 +175,6 @@ def _keys(metadata: dict[str, Any]) -> list[Key]:
 
 def _unwritten(journal: Path) -> set[Key]:
     """Scenes of which nothing was to be written; a torn last line is tried again."""
-    if not journal.exists():
-        return set()
     unwritten = set()
     lines = journal.read_text().splitlines()
     for index, line in enumerate(lines):

@@ -12,7 +12,7 @@ from vla.data.attempts import Attempt, Key, Visit
 from vla.data.demonstration import DemonstrationRecorder
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.writer import DatasetWriter
-from vla.data.recorder import Recorder
+from vla.data.recorder import Recorder, frame_rate
 from vla.evaluation.config import build
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.plan import EVALUATOR_KEYS
@@ -75,9 +75,8 @@ class Collector:
     def play(self, env: Any, inference: Inference, recorder: Subscriber, key: Key) -> Episode:
         """One episode; random generators start from the scene's own seed."""
         seed_generators(scene_seed(key))
-        unwrapped, steps = env.unwrapped, env.unwrapped.task.max_steps
-        limits = LimitFilter(unwrapped.action_spec)
-        return run_episode(env, inference, limits, [recorder], trial=key[2], max_steps=steps)
+        limits = LimitFilter(env.unwrapped.action_spec)
+        return run_episode(env, inference, limits, [recorder], trial=key[2], max_steps=None)
 
     def metadata(self, env: Any, key: Key) -> dict[str, Any]:
         """What every episode says of its origin."""
@@ -101,6 +100,7 @@ class DemonstrationCollector(Collector):
     def attempt(self, env: Any, key: Key) -> Attempt:
         """Demonstrate one scene."""
         number, unwrapped, stride = scene_seed(key), env.unwrapped, self.config["stride"]
+        fps = frame_rate(unwrapped.action_spec.hz, stride)
         demonstrator = self._demonstrator(build(self.config["runtime"], "runtime")(self.policy), seed=number)
         recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride, self.config["lookahead"])
         episode = self.play(env, demonstrator, recorder, key)
@@ -117,8 +117,7 @@ class DemonstrationCollector(Collector):
             "demonstrator": self.config["demonstrator"]["_target_"],
             "nearest_evaluation_scene_m": nearest,
         }
-        hz = unwrapped.action_spec.hz
-        self.writer.add(recorder.episode(unwrapped.task.instruction, round(hz / stride), metadata))
+        self.writer.add(recorder.episode(unwrapped.task.instruction, fps, metadata))
         return Attempt(key, str(episode.outcome), recorder.frames, episode.steps, nearest)
 
 

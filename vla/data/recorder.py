@@ -22,6 +22,17 @@ class SimulatorProbe(Protocol):
         """Extras of this moment: names and (N,) arrays."""
 
 
+def frame_rate(hz: float, stride: int) -> int:
+    """[1/s] of a recording with a frame every `stride` control steps.
+
+    Raises:
+        ValueError: not a whole number.
+    """
+    if stride < 1 or hz % stride:
+        raise ValueError(f"stride: expected a divisor of the control rate {hz:g} Hz, got {stride}")
+    return int(hz // stride)
+
+
 class Recorder:
     """Holds the frames of one episode and hands them on when it ends, if its outcome is wanted.
 
@@ -54,12 +65,11 @@ class Recorder:
         metadata: Mapping[str, Any] | None = None,
         probe: SimulatorProbe | None = None,
     ) -> None:
-        if stride < 1 or hz % stride:
-            raise ValueError(f"stride: expected a divisor of the control rate {hz:g} Hz, got {stride}")
+        self._fps = frame_rate(hz, stride)
         if probe is not None and stride != 1:
             raise ValueError(f"stride: a recording that can be replayed needs every step (1), got {stride}")
         self.outcomes: Counter[Outcome] = Counter()
-        self._sink, self._fps, self._stride = sink, int(hz // stride), stride
+        self._sink, self._stride = sink, stride
         self._keep, self._metadata = frozenset(keep), dict(metadata or {})
         self._probe = probe
         self._clear()

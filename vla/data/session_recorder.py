@@ -7,7 +7,6 @@ collecting many short ones. A session with a robot may be long, cannot be repeat
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +72,7 @@ class SessionRecorder:
             raise ValueError(f"recording: expected a whole control rate [1/s], got {hz:g}")
         self.root, self.recorded = Path(root), list[int]()
         self._fps, self._cameras, self.metadata = int(hz), cameras, dict(metadata or {})
+        self._robot_type = robot_type
         self._names = {STATE: tuple(state_names), ACTION: tuple(action_names)}
         self._write, self._width = write, len(action_names)
         self._writer = DatasetWriter(self.root, robot_type=robot_type, write=write)
@@ -101,6 +101,7 @@ class SessionRecorder:
             self.root,
             instruction=observation.instruction,
             fps=self._fps,
+            robot_type=self._robot_type,
             images=images,
             names=names,
             metadata=self.metadata,
@@ -140,10 +141,7 @@ class SessionRecorder:
             )
         finally:
             journal.close()
-        if journal.frames:
-            self.recorded += finish_journals(self._writer)
-        else:
-            shutil.rmtree(journal.folder)
+        self.recorded += finish_journals(self._writer)  # removes it if it has no frame
 
     def close(self) -> None:
         """Bring the dataset's statistics up to date."""

@@ -1,12 +1,15 @@
-"""Atomic file writes: a reader, and a crash, see the old content or the new, never a half."""
+"""Atomic file writes, where a reader and a crash see the old content or the new; and one process at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from vla.evaluation.errors import RefusedError
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -35,6 +38,18 @@ def replace_atomic(path: Path, fill: Callable[[Path], None]) -> None:
         os.fsync(directory)  # the rename itself must survive a power cut
     finally:
         os.close(directory)
+
+
+def lock(descriptor: int, refusal: str) -> None:
+    """Hold an open file alone until it is closed; a dead process holds nothing.
+
+    Raises:
+        RefusedError: with the words `refusal`; another process holds it.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RefusedError(refusal) from error
 
 
 def write_json(path: Path, value: Any) -> None:

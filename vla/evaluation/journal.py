@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -11,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vla.evaluation.errors import EvaluationError, RefusedError
-from vla.evaluation.files import write_atomic
+from vla.evaluation.errors import EvaluationError
+from vla.evaluation.files import lock, write_atomic
 from vla.evaluation.plan import EpisodeKey
 
 Row = dict[str, Any]  # one episode; has at least ROW_FIELDS
@@ -67,7 +66,10 @@ class Journal:
         self._write = write
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            self._lock()
+            lock(
+                self._descriptor,
+                f"{path}: another process is running in this folder. Wait for it, or choose another run_dir.",
+            )
             self.rows = read_rows(path)
             self._size = len(_complete(path.read_bytes()))
             os.ftruncate(self._descriptor, self._size)
@@ -113,14 +115,6 @@ class Journal:
         except OSError as error:
             raise self._cannot_write(error) from error
         self.rows = rows
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RefusedError(
-                f"{self._path}: another process is running in this folder. Wait for it, or choose another run_dir."
-            ) from error
 
     def _cannot_write(self, error: OSError) -> JournalError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -81,8 +81,9 @@ class RunFolder:
         old = {} if fresh else read_json(self.plan)
         if fresh:
             self.fingerprint.unlink(missing_ok=True)
-            write_atomic(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(plan.config))).encode())
+            # The plan first: it makes this a run folder, whatever happens before the config is there too.
             write_json(self.plan, {"hash": plan.hash(), "command": command, "identity": plan.identity()})
+            write_atomic(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(plan.config))).encode())
         elif old["hash"] != plan.hash():
             raise RefusedError(
                 f"run_dir: {self.path} belongs to another plan. It differs in:\n"

@@ -103,6 +103,8 @@ def further_pairs_needed(pairs: PairedCounts, alpha: float = 0.05, power: float 
     needs to reject at the proportions seen. None when A and B solved equally many: then no number is large
     enough. 0 when the test rejects already.
     """
+    if mcnemar_exact(pairs) < alpha:
+        return 0
     difference = abs(pairs.difference)
     if difference == 0.0:
         return None

@@ -20,7 +20,7 @@ def run_episode(
     subscribers: Sequence[Subscriber] = (),
     *,
     trial: int,
-    max_steps: int,
+    max_steps: int | None,
 ) -> Episode:
     """Run one attempt, from reset to success, to the step limit, or to a safety stop.
 
@@ -30,7 +30,7 @@ def run_episode(
         safety: the polite layer of limits.
         subscribers: watchers; they must not block.
         trial: which initial state.
-        max_steps: step limit; reaching it is a FAILURE.
+        max_steps: step limit; reaching it is a FAILURE. None: that of the task in this scene, which a reset may change.
 
     Returns:
         The episode: SUCCESS, FAILURE or STOPPED. An exception from env or policy passes through, after
@@ -42,6 +42,7 @@ def run_episode(
     observation: Observation | None = None
     try:
         raw, info = env.reset(options={"trial": trial})
+        limit = unwrapped.task.max_steps if max_steps is None else max_steps
         last = info.get("sent")
         inference.reset(unwrapped.action_spec, last)
         begun = True  # before that its counters are those of the episode before
@@ -50,7 +51,7 @@ def run_episode(
         for subscriber in subscribers:
             subscriber.on_episode_start(observation)
         outcome = Outcome.FAILURE
-        while steps < max_steps:
+        while steps < limit:
             requested = inference.next_action(observation)
             sent, clipped = safety(requested, observation)
             raw, _, terminated, truncated, info = env.step(sent)

@@ -25,6 +25,7 @@ class EncodedEpisode:
         videos: camera's feature name -> content of an mp4 file, or a file on the dataset's disk that is moved.
         extras: an npz file, or None.
         statistics: feature name -> statistics.
+        robot_type: of the robot that it was recorded with, if that is known.
     """
 
     episode: EpisodeData
@@ -32,6 +33,7 @@ class EncodedEpisode:
     videos: Mapping[str, bytes | Path]
     extras: bytes | None
     statistics: Mapping[str, statistics.Statistics]
+    robot_type: str | None = None
 
     @classmethod
     def of(cls, episode: EpisodeData) -> EncodedEpisode:
@@ -48,12 +50,15 @@ class EncodedEpisode:
         )
 
     @classmethod
-    def of_streams(cls, episode: EpisodeData, streams: Mapping[str, Path]) -> EncodedEpisode:
+    def of_streams(
+        cls, episode: EpisodeData, streams: Mapping[str, Path], robot_type: str | None = None
+    ) -> EncodedEpisode:
         """With cameras that were encoded while the episode ran. The mp4 files lie beside the streams at first.
 
         Args:
             episode: without images.
             streams: camera -> raw stream of a `video.StreamEncoder`, as many frames as the episode has.
+            robot_type: see `EncodedEpisode`.
         """
         evenly = np.linspace(0, episode.length - 1, statistics.IMAGE_SAMPLES).astype(int)
         sampled = {int(number) // 2 * 2 for number in evenly}
@@ -72,6 +77,7 @@ class EncodedEpisode:
                 **_of_columns(episode),
                 **{name: statistics.of_images(frames) for name, frames in seen.items()},
             },
+            robot_type=robot_type,
         )
 
     def files(self, number: int, start: int, task: int) -> tuple[bytes, bytes]:

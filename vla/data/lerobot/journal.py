@@ -1,18 +1,20 @@
 """An episode on disk while it is being recorded: after a kill at any byte, every frame whose row is whole is there.
 
-    journal/<id>/head.json      what stays the same: words at the start, rate, cameras, names, metadata
+    journal/<id>/head.json      what stays the same: words at the start, rate, robot, cameras, names, metadata
     journal/<id>/<camera>.h264  raw video, appended to
     journal/<id>/rows.jsonl     a line a frame: its numbers, and where its picture ends in each video
     journal/<id>/.lock          held while the recorder lives
 
-A row is written after its pictures, so a row that is whole has them. The lines are JSON with all digits of a number:
-nothing is rounded. `vla.data.lerobot.recovery` makes an episode of a journal.
+A row is written after its pictures, so a row that is whole has them; only a power cut, which takes what was not synced
+in any order, may leave rows without. The lines are JSON with all digits of a number: nothing is rounded.
+`vla.data.lerobot.recovery` makes an episode of a journal.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ from vla.data.lerobot.layout import JOURNALS, LOCK, to_json
 from vla.data.lerobot.video import StreamEncoder
 from vla.types import FloatArray, Image
 
+LOG = logging.getLogger(__name__)
 HEAD, ROWS, HELD = "head.json", "rows.jsonl", ".lock"
 UNFINISHED = {
     "outcome": "ERROR",
@@ -45,6 +48,7 @@ class Journal:
         root: folder of the dataset.
         instruction: words at the start.
         fps: [1/s].
+        robot_type: as the dataset names the robot.
         images: camera -> (H, W, 3): the first frame; tells sizes, and is shown.
         names: see `EpisodeData.names`.
         metadata: see `EpisodeData.metadata`; what is known at the start.
@@ -64,6 +68,7 @@ class Journal:
         *,
         instruction: str,
         fps: int,
+        robot_type: str,
         images: Mapping[str, Image],
         names: Mapping[str, Sequence[str]],
         metadata: Mapping[str, Any],
@@ -80,6 +85,7 @@ class Journal:
             "id": name,
             "instruction": instruction,
             "fps": fps,
+            "robot_type": robot_type,
             "cameras": list(images),
             "names": {key: list(value) for key, value in names.items()},
             "metadata": {**metadata, "journal": name},
@@ -165,8 +171,10 @@ class Journal:
 def read_journal(folder: Path) -> EncodedEpisode | None:
     """What a journal holds, ready for the dataset; None if it has no whole row. Nobody else may hold it.
 
+    Rows at the end whose pictures a power cut took are left out; what is left does not count as an episode that ended.
+
     Raises:
-        DatasetError: it is damaged elsewhere than at its end.
+        DatasetError: it is damaged elsewhere than at its end, or no row has its pictures.
     """
     if not (folder / HEAD).exists() or not (folder / ROWS).exists():  # killed before the first row, or while removing
         return None
@@ -176,24 +184,19 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         rows = [json.loads(line) for line in lines]
     except ValueError as error:
         raise DatasetError(f"{folder / ROWS}: not JSON ({error}). Move {folder} away to go on without it.") from error
-    metadata = {**head["metadata"], **UNFINISHED}
+    ending: dict[str, Any] = {"end": UNFINISHED, "last_event": ""}
     if rows and "end" in rows[-1]:
         ending = rows.pop()
-        metadata = {**head["metadata"], **ending["end"]}
-        if rows and ending["last_event"]:
-            _add_event(rows[-1]["columns"], ending["last_event"])
     if not rows:
         return None
-    streams = {}
-    for camera in head["cameras"]:
-        path, end = folder / f"{camera}.h264", rows[-1]["ends"][camera]
-        if (size := path.stat().st_size) < end:
-            raise DatasetError(
-                f"{path}: expected {end} bytes as in its rows, got {size}. Restore it, or move "
-                f"{folder} away to go on without it."
-            )
-        os.truncate(path, end)  # the picture of a row that was not written any more
-        streams[camera] = path
+    streams = {camera: folder / f"{camera}.h264" for camera in head["cameras"]}
+    metadata = {**head["metadata"], **ending["end"]}
+    if _drop_without_pictures(rows, streams):
+        metadata |= UNFINISHED
+    elif ending["last_event"]:
+        _add_event(rows[-1]["columns"], ending["last_event"])
+    for camera, path in streams.items():
+        os.truncate(path, rows[-1]["ends"][camera])  # the picture of a row that was not written any more
     episode = EpisodeData(
         instruction=head["instruction"],
         fps=head["fps"],
@@ -203,7 +206,25 @@ def read_journal(folder: Path) -> EncodedEpisode | None:
         metadata={**metadata, "steps": len(rows)},
         extras={name: np.array([row["extras"][name] for row in rows]) for name in rows[0]["extras"]},
     )
-    return EncodedEpisode.of_streams(episode, streams)
+    return EncodedEpisode.of_streams(episode, streams, head.get("robot_type"))  # older heads do not tell
+
+
+def _drop_without_pictures(rows: list[dict[str, Any]], streams: Mapping[str, Path]) -> int:
+    """Drop the last rows whose pictures are not in the videos; returns how many."""
+    sizes = {camera: path.stat().st_size if path.exists() else 0 for camera, path in streams.items()}
+    lacking = [[camera for camera, size in sizes.items() if row["ends"][camera] > size] for row in rows]
+    whole = lacking.count([])  # they come first: the videos only grow
+    if not whole:
+        camera = lacking[0][0]
+        raise DatasetError(
+            f"{streams[camera]}: expected at least {rows[0]['ends'][camera]} bytes as in the first row, got "
+            f"{sizes[camera]}. Restore it, or move {streams[camera].parent} away to go on without it."
+        )
+    if dropped := len(rows) - whole:
+        path = streams[lacking[-1][0]]
+        LOG.warning("%s: the pictures of the last %d of %d steps are missing; left out", path, dropped, len(rows))
+        del rows[whole:]
+    return dropped
 
 
 def _add_event(columns: dict[str, Any], event: str) -> None:

@@ -24,6 +24,7 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 JOURNALS = "journal"  # ours: episodes that are being recorded, or whose recorder died, see `vla.data.lerobot.journal`
 EXTRAS_PATH = "extras/chunk-{chunk_index:03d}/file-{file_index:03d}.npz"  # ours: `EpisodeData.extras`
+UNKNOWN = "unknown"  # robot_type until somebody knows it
 INDEX_FEATURES: dict[str, dict[str, Any]] = {
     "timestamp": {"dtype": "float32", "shape": [1], "names": None},
     **{

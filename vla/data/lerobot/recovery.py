@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from vla.data.lerobot.disk import locked
@@ -28,17 +29,16 @@ def finish_journals(writer: DatasetWriter) -> list[int]:
         DatasetError: a journal is damaged, or its episode does not fit the dataset; it stays where it is.
     """
     added = []
-    for folder, lock in _claim(writer.root):
-        try:
+    with ExitStack() as held:  # whatever happens, nothing stays locked in this process
+        for folder in _claim(writer.root, held):
             if folder.name in _recorded(writer.root):
                 LOG.info("%s: the episode is in the dataset already", folder)
             elif (episode := read_journal(folder)) is None:
                 LOG.info("%s: no whole frame was recorded", folder)
             else:
                 added.append(writer.add_encoded(episode))
-            shutil.rmtree(folder)
-        finally:
-            os.close(lock)
+            with locked(writer.root / LOCK):  # else others might claim what is half removed
+                shutil.rmtree(folder)
     return added
 
 
@@ -60,20 +60,20 @@ def recover(root: str | Path) -> list[int]:
     return added
 
 
-def _claim(root: Path) -> list[tuple[Path, int]]:
-    """Journals without a living recorder, each with the lock that is now ours."""
+def _claim(root: Path, held: ExitStack) -> list[Path]:
+    """Journals without a living recorder; `held` has the locks that are now ours."""
     claimed = []
     with locked(root / LOCK):
         for folder in sorted((root / JOURNALS).glob("*")):
             if not folder.is_dir():
                 continue
             lock = os.open(folder / HELD, os.O_RDWR | os.O_CREAT, 0o644)
+            held.callback(os.close, lock)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                os.close(lock)
                 continue
-            claimed.append((folder, lock))
+            claimed.append(folder)
     return claimed
 
 

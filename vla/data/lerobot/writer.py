@@ -24,6 +24,7 @@ from vla.data.lerobot.layout import (
     INFO,
     LOCK,
     TASKS,
+    UNKNOWN,
     features_of,
     files_of,
     new_info,
@@ -40,7 +41,7 @@ class DatasetWriter:
 
     Args:
         root: folder of the dataset; made if missing. The first episode decides its features.
-        robot_type: what info.json calls the robot.
+        robot_type: what info.json calls the robot, if nothing else is known of it.
         write: how bytes get to a file descriptor; tests inject a disk that fills up.
 
     Raises:
@@ -51,7 +52,7 @@ class DatasetWriter:
         self,
         root: str | Path,
         *,
-        robot_type: str = "unknown",
+        robot_type: str = UNKNOWN,
         write: Write = os.write,
     ) -> None:
         self.root = Path(root)
@@ -159,7 +160,7 @@ class DatasetWriter:
         return int(number)
 
     def _create(self, encoded: EncodedEpisode) -> dict[str, Any]:
-        info = new_info(encoded.features, encoded.episode.fps, self._robot_type)
+        info = new_info(encoded.features, encoded.episode.fps, encoded.robot_type or self._robot_type)
         put(self.root / INFO, to_json(info), self._write)
         return info
 
@@ -204,6 +205,8 @@ class DatasetWriter:
                 f"{min(expected ^ found)}: {'missing' if expected - found else 'after a gap'}; {INFO} counts "
                 f"{len(expected)} episodes, {len(found)} are there. Restore the missing files from a copy."
             )
+        if self._robot_type != UNKNOWN and info.get("robot_type") in (None, UNKNOWN):
+            info["robot_type"] = self._robot_type
         try:
             put(self.root / INFO, to_json(info), self._write)
         except OSError as error:
