@@ -22,6 +22,7 @@ from vla.models.mini.loss import LossWeights
 from vla.models.mini.model import MiniVLA
 from vla.normalize import Normalization
 from vla.training.curve import draw_curve
+from vla.training.focus import frame_errors
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.run_folder import keep, learned_from, writing
 from vla.training.samples import Augmentation, Samples, make_statistics
@@ -67,6 +68,9 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         stream.write(f"transfer: begins at random: {', '.join(new)}\n")
     settings = ImitationSettings(**{**config["train"], "weights": LossWeights(**config["train"]["weights"])})
     imitation = Imitation(model, samples, settings, folder)
+    if config["focus"]:
+        _check_focus(config)
+        samples.focus(frame_errors(imitation.model, samples, folder / "focus.npy"), config["focus"])
     resumed = imitation.resume()
     size = sum(p.numel() for p in model.parameters())
     stream.write(
@@ -137,6 +141,14 @@ def describe(
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0, boxes=dict(boxes)),
     )
+
+
+def _check_focus(config: Mapping[str, Any]) -> None:
+    if not config["init"] or config["model"]["head"] != "l1":
+        raise RefusedError(
+            "focus: expected init=... and the l1 head: it draws the frames that the network of init knows badly, got "
+            f"init={config['init']}, model.head={config['model']['head']}"
+        )
 
 
 def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:

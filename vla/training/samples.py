@@ -17,6 +17,7 @@ from vla.normalize import Normalization, Normalizer
 from vla.policies.words import SentenceEncoder
 from vla.types import Image
 
+FOCUS_RANGE = (0.5, 8.0)  # of an error to the mean one: a wrong label must not be all that is drawn
 DISPLACEMENT_M = 0.1  # [m] unit of the keyframe displacement
 
 
@@ -69,8 +70,8 @@ class Samples:
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
         _, which, counts = np.unique(_told(frames), return_inverse=True, return_counts=True)
-        chances = np.cumsum(counts[which] ** -float(balance))  # whole numbers have no negative powers
-        self._chances = chances / chances[-1]  # (F,) rising to 1
+        self._weights = counts[which] ** -float(balance)  # (F,); whole numbers have no negative powers
+        self._chances = _rising(self._weights)
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)
         encoder = SentenceEncoder()
@@ -79,15 +80,30 @@ class Samples:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def focus(self, errors: np.ndarray, power: float) -> None:
+        """Draw a frame more often the worse it is known, by (its error / the mean one) ** power.
+
+        Args:
+            errors: (F,) of each frame.
+            power: 0 changes nothing.
+        """
+        relative = np.clip(errors / errors.mean(), *FOCUS_RANGE)
+        self._chances = _rising(self._weights * relative**power)
+
+    def plain(self, rows: Sequence[int]) -> tuple[MiniInputs, Targets]:
+        """Frames as they were recorded, told in the task's own words."""
+        return self._batch([self._sample(row, None) for row in rows])
+
     def batch(self, number: int, size: int) -> tuple[MiniInputs, Targets]:
         """Batch `number` of `size` samples."""
         generator = np.random.default_rng([self._seed, number])
         drawn = np.searchsorted(
             self._chances, np.sort(generator.random(size)), side="right"
         )  # in the order of the file
-        images, words, states, actions, valid, points, displacement, known = zip(
-            *(self._sample(int(index), generator) for index in drawn), strict=True
-        )
+        return self._batch([self._sample(int(index), generator) for index in drawn])
+
+    def _batch(self, drawn: Sequence[tuple[np.ndarray, ...]]) -> tuple[MiniInputs, Targets]:
+        images, words, states, actions, valid, points, displacement, known = zip(*drawn, strict=True)
         inputs = MiniInputs(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(np.stack(words)),
@@ -106,24 +122,23 @@ class Samples:
         """What a denoising head's noise for batch `number` starts from."""
         return int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
 
-    def _sample(self, index: int, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+    def _sample(self, index: int, generator: np.random.Generator | None) -> tuple[np.ndarray, ...]:
+        """Without a generator nothing varies."""
         which = int(np.searchsorted(self._ends, index, side="right"))
         frames, row = self._frames[which], index - (int(self._ends[which - 1]) if which else 0)
         forms = self._words[which][frames.task[row]]  # (forms, E)
-        other = generator.random() < self._augmentation.other_words
-        words = forms[generator.integers(len(forms))] if other else forms[0]
-        shifts = generator.integers(
-            -self._augmentation.shift, self._augmentation.shift + 1, (frames.images.shape[1], 2)
-        )
-        images = np.stack(
-            [
-                self._vary(image, shift, generator)
-                for image, shift in zip(
-                    frames.images[row], np.resize(shifts, (len(frames.images[row]), 2)), strict=True
-                )
-            ]
-        )  # (N, 3, H, W)
-        moved = shifts[:, None] * (2 / images.shape[-1])  # (N, 1, 2)
+        images, words = frames.images[row], forms[0]
+        moved = np.zeros((len(images), 1, 2))  # [image coordinates] of each camera
+        if generator is not None:
+            if generator.random() < self._augmentation.other_words:
+                words = forms[generator.integers(len(forms))]
+            shifts = generator.integers(
+                -self._augmentation.shift, self._augmentation.shift + 1, (frames.images.shape[1], 2)
+            )
+            images = np.stack(
+                [self._vary(image, shift, generator) for image, shift in zip(images, shifts, strict=True)]
+            )  # (N, 3, H, W)
+            moved = shifts[:, None] * (2 / images.shape[-1])  # (N, 1, 2)
         chunk = self._chunk
         return (
             images,
@@ -150,6 +165,12 @@ class Samples:
         padded = np.pad(lit, ((0, 0), (border, border), (border, border)), mode="edge")
         left, top = border - int(shift[0]), border - int(shift[1])
         return padded[:, top : top + size, left : left + size]
+
+
+def _rising(weights: np.ndarray) -> np.ndarray:
+    """(F,) weights -> (F,) chances that rise to 1."""
+    sums = np.cumsum(weights)
+    return np.asarray(sums / sums[-1])
 
 
 def _told(sets: Sequence[Frames]) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""Frames that a network knows badly are drawn more often; the measurement is kept, and goes on after a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training_runs import LENGTH, MINI, train, write_demonstrations
+from tests.vla.test_mini import TINY, make_frames
+from vla.evaluation.errors import RefusedError
+from vla.models.mini.checkpoint import read_checkpoint
+from vla.models.mini.model import MiniVLA
+from vla.normalize import Normalization
+from vla.training.focus import frame_errors
+from vla.training.samples import Augmentation, Samples, make_statistics
+
+
+def marked(count=40):
+    """Samples whose first frames can be told by their state."""
+    state = np.repeat([[1.0], [0.0]], [4, count - 4], axis=0).astype(np.float32) * np.ones(8, np.float32)
+    frames = dataclasses.replace(make_frames(count), state=state)
+    return frames, Samples(
+        [frames], make_statistics([frames], 3), Normalization.BOUNDS, TINY.chunk, Augmentation(), seed=0
+    )
+
+
+@pytest.mark.parametrize(("power", "share"), [(0.0, 0.1), (1.0, 4 * 8 / (4 * 8 + 36 * 0.5)), (0.5, 0.3077)])
+def test_a_frame_is_drawn_by_its_error_within_bounds(power, share):
+    _, samples = marked()
+    samples.focus(np.repeat([9.0, 0.01], [4, 36]), power)
+    drawn = np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(16)])
+    assert np.mean(drawn > 0) == pytest.approx(share, abs=0.06)
+
+
+def test_plain_frames_are_as_they_were_recorded():
+    frames, samples = marked()
+    inputs, targets = samples.plain([3, 5])
+    np.testing.assert_array_equal(inputs.pixels.numpy(), frames.images[[3, 5]])
+    np.testing.assert_allclose(targets.points.numpy(), frames.points[[3, 5]])
+
+
+def test_errors_are_those_of_the_learned_actions_and_are_kept(tmp_path):
+    torch.manual_seed(0)
+    frames, _ = marked()
+    valid = np.ones((40, 16), bool)
+    valid[5], valid[6, 1:] = False, False
+    frames = dataclasses.replace(frames, valid=valid)
+    samples = Samples([frames], make_statistics([frames], 3), Normalization.BOUNDS, TINY.chunk, Augmentation(), 0)
+    model = MiniVLA(TINY)
+    found = frame_errors(model, samples, tmp_path / "focus.npy")
+    assert model.training
+    assert found.shape == (40,)
+    assert found[5] == 0
+    inputs, targets = samples.plain([0, 6])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        off = (model.eval()(inputs, None).float() - targets.actions).abs()
+    assert found[0] == pytest.approx(off[0].mean().item(), rel=0.02)
+    assert found[6] == pytest.approx(off[1, 0].mean().item(), rel=0.02)
+
+    np.testing.assert_array_equal(frame_errors(MiniVLA(TINY), samples, tmp_path / "focus.npy"), found)
+    np.save(tmp_path / "focus.npy", found[:7])
+    with pytest.raises(ValueError, match=r"errors of 40 frames, got \(7,\)\. Delete it"):
+        frame_errors(model, samples, tmp_path / "focus.npy")
+
+
+def test_a_training_that_focuses_goes_on_as_if_it_had_not_been_killed(tmp_path):
+    dataset = write_demonstrations(tmp_path / "demos")
+    train(dataset, tmp_path / "begin", *MINI, "train.steps=2")
+    options = (*MINI, f"init={tmp_path / 'begin' / 'run' / 'checkpoint'}", "focus=1.5", "train.save_every=2")
+    train(dataset, tmp_path / "whole", *options, "train.steps=4")
+    assert np.load(tmp_path / "whole" / "run" / "focus.npy").shape == (3 * LENGTH,)
+    folder = tmp_path / "whole" / "run"
+    expected = read_checkpoint(folder / "checkpoint").weights
+    (folder / "focus.npy").unlink()  # as if killed before it was written
+    (folder / "state.pt").unlink()
+    train(dataset, tmp_path / "whole", *options, "train.steps=4")
+    again = read_checkpoint(folder / "checkpoint").weights
+    assert all(torch.equal(again[name], expected[name]) for name in expected)
+
+
+def test_without_a_network_that_knows_something_there_is_no_focus(tmp_path):
+    dataset = write_demonstrations(tmp_path / "demos")
+    with pytest.raises(RefusedError, match=r"focus: expected init=.*got init=None"):
+        train(dataset, tmp_path, *MINI, "focus=1")
