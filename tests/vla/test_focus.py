@@ -57,8 +57,8 @@ def test_errors_are_those_of_the_learned_actions_and_are_kept(tmp_path):
     inputs, targets = samples.plain([0, 6])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         off = (model.eval()(inputs, None).float() - targets.actions).abs()
-    assert found[0] == pytest.approx(off[0].mean().item(), rel=0.02)
-    assert found[6] == pytest.approx(off[1, 0].mean().item(), rel=0.02)
+    assert found[0] == pytest.approx(off[0].mean(0).max().item(), rel=0.02)
+    assert found[6] == pytest.approx(off[1, 0].max().item(), rel=0.02)
 
     np.testing.assert_array_equal(frame_errors(MiniVLA(TINY), samples, tmp_path / "focus.npy"), found)
     np.save(tmp_path / "focus.npy", found[:7])

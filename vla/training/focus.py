@@ -32,7 +32,8 @@ def frame_errors(model: MiniVLA, samples: Samples, path: Path) -> np.ndarray:
         path: of an .npy file; if it is there, it is read.
 
     Returns:
-        (F,) mean absolute errors of normalised actions, of those that are learned at a frame; 0 where there are none.
+        (F,) mean absolute error of that entry of the actions which is worst known, normalised, over the actions that
+        are learned at a frame; 0 where there are none. A mean over all entries would hide the one that matters.
 
     Raises:
         EvaluationError: the file cannot be written.
@@ -73,5 +74,5 @@ def _errors(model: MiniVLA, samples: Samples, rows: list[int]) -> torch.Tensor:
     with torch.autocast(device.type, torch.bfloat16):
         predicted = model.eval()(inputs, None).float()  # (B, K, A)
     mask = targets.valid[:, :, None].float()  # (B, K, 1)
-    summed = ((predicted - targets.actions).abs() * mask).sum((1, 2))
-    return summed / (mask.sum((1, 2)) * predicted.shape[2]).clamp_min(1.0)
+    summed = ((predicted - targets.actions).abs() * mask).sum(1)  # (B, A)
+    return (summed / mask.sum(1).clamp_min(1.0)).amax(1)
