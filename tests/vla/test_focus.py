@@ -60,6 +60,9 @@ def test_errors_are_those_of_the_learned_actions_and_are_kept(tmp_path):
     assert found[0] == pytest.approx(off[0].mean(0).max().item(), rel=0.02)
     assert found[6] == pytest.approx(off[1, 0].max().item(), rel=0.02)
 
+    assert (frame_errors(MiniVLA(TINY), samples, tmp_path / "focus.npy") != found).any()  # there is no state yet
+    np.save(tmp_path / "focus.npy", found)
+    (tmp_path / "state.pt").touch()
     np.testing.assert_array_equal(frame_errors(MiniVLA(TINY), samples, tmp_path / "focus.npy"), found)
     np.save(tmp_path / "focus.npy", found[:7])
     with pytest.raises(ValueError, match=r"errors of 40 frames, got \(7,\)\. Delete it"):
@@ -74,7 +77,7 @@ def test_a_training_that_focuses_goes_on_as_if_it_had_not_been_killed(tmp_path):
     assert np.load(tmp_path / "whole" / "run" / "focus.npy").shape == (3 * LENGTH,)
     folder = tmp_path / "whole" / "run"
     expected = read_checkpoint(folder / "checkpoint").weights
-    (folder / "focus.npy").unlink()  # as if killed before it was written
+    np.save(folder / "focus.npy", np.arange(3 * LENGTH))  # left by another command that was killed before its state
     (folder / "state.pt").unlink()
     train(dataset, tmp_path / "whole", *options, "train.steps=4")
     again = read_checkpoint(folder / "checkpoint").weights

@@ -1,7 +1,6 @@
 """Which frames a network knows badly: drawn more often, what is rare is not lost among what is common.
 
-With the mean absolute error a movement that follows in few of many similar frames is predicted as none at all; it takes
-more of these frames, not more steps, to change that.
+With the mean absolute error a movement that follows in few of many similar frames may be predicted as none at all.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from vla.models.mini.model import MiniVLA
 from vla.training.device import moved
-from vla.training.run_folder import rank, writing
+from vla.training.run_folder import STATE, rank, writing
 from vla.training.samples import Samples
 
 BATCH = 128
@@ -29,7 +28,7 @@ def frame_errors(model: MiniVLA, samples: Samples, path: Path) -> np.ndarray:
     Args:
         model: as training begins with; on its device. Left in training mode.
         samples: all are measured, without variation.
-        path: of an .npy file; if it is there, it is read.
+        path: of an .npy file beside the training's state. Read if there is a state; else it may be of another run.
 
     Returns:
         (F,) mean absolute error of that entry of the actions which is worst known, normalised, over the actions that
@@ -39,7 +38,7 @@ def frame_errors(model: MiniVLA, samples: Samples, path: Path) -> np.ndarray:
         EvaluationError: the file cannot be written.
         ValueError: the file is of other frames.
     """
-    if path.exists():
+    if path.exists() and path.with_name(STATE).exists():
         kept = np.load(path, allow_pickle=False)
         if kept.shape != (len(samples),):
             raise ValueError(f"{path}: expected errors of {len(samples)} frames, got {kept.shape}. Delete it.")
