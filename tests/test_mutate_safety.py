@@ -95,3 +95,10 @@ def test_a_run_tells_the_killed_from_the_explained_and_the_rest(tmp_path):
     assert ran.returncode == 1, ran.stderr
     assert lines[2] == "| small.py | 100% | 6 | 4 | 0 | 1 | 1 |"
     assert lines[3:] == ["", "| small.py | allowed | `return speed <= 2.0` → `return speed <= 2.2` |"]
+
+
+@pytest.mark.parametrize("file", mutate_safety.TARGETS)
+def test_the_table_counts_the_mutants_of_the_code_as_it_is(file):
+    [row] = [line for line in mutate_safety.REASONS.read_text().splitlines() if line.startswith(f"| `{file}` |")]
+    mutants, killed, explained = (int(cell) for cell in row.split("|")[3:6])
+    assert mutants == len(list(mutate_safety.mutants((ROOT / file).read_text()))) == killed + explained

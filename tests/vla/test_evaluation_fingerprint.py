@@ -39,6 +39,16 @@ def test_an_edit_of_any_source_file_shows(package):
     assert after["vla"] == before["vla"]
 
 
+def test_an_edit_of_a_policy_in_a_single_file_shows(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = {"policy": {"_target_": "users_module.Mine"}}
+    (tmp_path / "users_module.py").write_text("GAIN = 1\n")
+    before = code_hashes(config)
+    assert code_hashes(config) == before
+    (tmp_path / "users_module.py").write_text("GAIN = 2\n")
+    assert code_hashes(config)["users_module"] != before["users_module"]
+
+
 def test_a_run_is_not_continued_with_edited_code(tmp_path):
     plan = make_plan(fake_config(tmp_path / "run"))
     folder = RunFolder(tmp_path / "run")

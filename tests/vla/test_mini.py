@@ -155,6 +155,17 @@ def test_masked_actions_do_not_reach_the_loss():
     torch.testing.assert_close(first, second)
 
 
+def test_the_squared_error_of_the_learned_actions_joins_the_loss_where_it_is_asked_for():
+    model, given, wanted = MiniVLA(TINY).eval(), inputs(), targets()
+    half = dataclasses.replace(wanted, valid=torch.arange(8).expand(2, 8) < 4)
+    with torch.no_grad():
+        error = (model(given) - half.actions)[:, :4]
+        without, with_it = (losses(model, given, half, LossWeights(square=w)) for w in (0.0, 2.0))
+    assert "square" not in without
+    torch.testing.assert_close(with_it["square"], error.square().mean())
+    torch.testing.assert_close(with_it["total"], without["total"] + 2 * error.square().mean())
+
+
 def test_an_axis_angle_and_its_twin_are_one_rotation():
     vector = torch.tensor([[3.0, 0.4, -0.2]])
     angle = vector.norm()

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
+from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def make_fingerprint(plan: Plan, conformance: Conformance | None) -> dict[str, A
 
 
 def code_hashes(config: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the Python source of each top-level package that the config builds from, and of this one.
+    """SHA-256 of the Python source of each top-level package or module that the config builds from, and of this one.
 
     A run that is resumed after an edit would mix two programs; a git revision does not show an edit.
     """
@@ -87,11 +88,17 @@ def code_hashes(config: Mapping[str, Any]) -> dict[str, str]:
     for package in sorted({str(target).partition(".")[0] for target in targets} | {__name__.partition(".")[0]}):
         spec = importlib.util.find_spec(package)
         digest = hashlib.sha256()
-        for root in (spec.submodule_search_locations if spec else None) or ():
-            for path in sorted(Path(root).rglob("*.py")):
-                digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+        for root, path in _sources(spec) if spec else ():
+            digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
         hashes[package] = digest.hexdigest()
     return hashes
+
+
+def _sources(spec: ModuleSpec) -> list[tuple[Path, Path]]:
+    """Python files of a package, or the one of a module, each after the folder that it counts from."""
+    if spec.submodule_search_locations is None:
+        return [(Path(spec.origin).parent, Path(spec.origin))] if spec.has_location and spec.origin else []
+    return [(Path(root), path) for root in spec.submodule_search_locations for path in sorted(Path(root).rglob("*.py"))]
 
 
 def git_revision() -> dict[str, Any] | None:

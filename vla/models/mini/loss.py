@@ -37,34 +37,44 @@ class Targets:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Of the parts, beside the actions' 1."""
+    """Of the parts, beside the actions' 1.
+
+    Attributes:
+        heat: of the keyframes in the images.
+        displacement: of the keyframes from the hand.
+        square: of the actions' mean squared error; L1 head only. A movement that follows in few of many frames that
+            look alike is best predicted as none under the absolute error alone, and then pulls no harder than noise.
+    """
 
     heat: float = 0.03
     displacement: float = 0.1
+    square: float = 0.0
 
 
 def losses(model: MiniVLA, inputs: MiniInputs, targets: Targets, weights: LossWeights) -> dict[str, Tensor]:
     """`total` and its parts. The actions' part is the masked mean absolute error for the L1 head."""
     query = model.encode(inputs)
-    mask = targets.valid[:, :, None].float()  # (B, K, 1)
-    head = model.action_head
+    head, parts = model.action_head, {}
     if not isinstance(head, RegressionHead):
         # What was not planned from here is trained towards what was executed: a mask would need the head's own loss.
+        if weights.square:
+            raise ValueError(f"weights.square: expected 0 for a head other than l1, got {weights.square}")
         action = head.loss(query, targets.actions)
         states = query.all_states(targets.actions, torch.zeros(query.batch, device=query.device))
     else:
         states = query.all_states()
         predicted = head.mlp(head.per_step(query.fold(states)))
-        action = ((predicted.float() - targets.actions).abs() * mask).sum() / (
-            mask.sum() * targets.actions.shape[2]
-        ).clamp_min(1.0)
+        errors = (predicted.float() - targets.actions)[targets.valid]  # (V, A) of the V actions that are learned
+        action = errors.abs().sum() / max(1, errors.numel())
+        if weights.square:
+            parts["square"] = errors.square().sum() / max(1, errors.numel())
     heat = torch.stack(
         [heat_loss(seen.heat, targets.points[:, camera]) for camera, seen in enumerate(query.seen)]
     ).mean()
     aimed = model.displacement(states[:, 1]).float().reshape(targets.displacement.shape)
-    errors = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1, reduction="none").mean(2)  # (B, J)
-    displacement = (errors * targets.known).sum() / targets.known.sum().clamp_min(1)
-    parts = {"action": action, "heat": heat, "displacement": displacement}
+    missed = F.smooth_l1_loss(aimed, targets.displacement, beta=0.1, reduction="none").mean(2)  # (B, J)
+    displacement = (missed * targets.known).sum() / targets.known.sum().clamp_min(1)
+    parts |= {"action": action, "heat": heat, "displacement": displacement}
     total = action + sum(getattr(weights, name) * part for name, part in parts.items() if name != "action")
     return {"total": total, **{name: part.detach() for name, part in parts.items()}}
 
