@@ -152,3 +152,17 @@ def test_the_learner_acts_in_its_stretches_and_the_expert_finishes():
     assert not by_learner[:40].all()
     assert not by_learner[40:].any()
     assert (episode.columns["action"][:, 0] > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_expert_begins_anew_whenever_the_learner_ends_also_where_its_budget_does(seed):
+    demonstrator = TakenOver(
+        Counting(), Counting(sign=-1.0), seed, learner_ticks=(3, 5), expert_ticks=(2, 2), budget=21
+    )
+    demonstrator.reset(SPEC)
+    actions = np.array([demonstrator.next_action(observation(tick))[0] for tick in range(30)])
+    starts = np.flatnonzero((actions > 0) & (np.append(-1.0, actions[:-1]) < 0))
+    np.testing.assert_allclose(actions[starts], 0.01)  # its first action after a reset
+    stretches = np.diff(np.flatnonzero(np.diff(np.sign(actions), prepend=0.0)))
+    assert set(stretches[:-1]) <= {2, 3, 4, 5}
+    assert (actions[21:] > 0).all()

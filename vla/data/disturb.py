@@ -161,13 +161,13 @@ class TakenOver:
 
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action to execute; `label` is what the expert asks for."""
-        if self._left == 0 and self._tick < self._budget:
+        over = self._tick >= self._budget
+        if self.disturbed if over else self._left == 0:
             self.disturbed = not self.disturbed
-            self._left = int(self._generator.integers(*(self._learner_ticks if self.disturbed else self._expert_ticks)))
+            ticks = self._learner_ticks if self.disturbed else self._expert_ticks
+            self._left = int(self._generator.integers(*ticks, endpoint=True))
             # What either had in mind before the other's stretch is stale.
             (self._learner if self.disturbed else self._expert).reset(self._spec)
-        elif self._tick >= self._budget:
-            self.disturbed = False
         self._left, self._tick = max(0, self._left - 1), self._tick + 1
         self.label = self._expert.next_action(observation)
         return self._learner.next_action(observation) if self.disturbed else self.label
