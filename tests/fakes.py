@@ -175,6 +175,7 @@ class FakeDemonstrations(FakeEnv):
     From the first reset on they have a longer step limit.
     """
 
+    robot_type = "pusher"
     nearest_official_m = 1.0
     max_steps = MAX_STEPS + 10
 

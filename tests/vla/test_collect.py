@@ -145,6 +145,27 @@ def test_a_stride_that_does_not_divide_the_rate_is_refused_before_the_first_scen
     assert (tmp_path / "attempts.jsonl").read_text() == ""
 
 
+def test_the_environment_says_of_which_robot_a_new_dataset_is(tmp_path):
+    one = ("tasks=[0]", "episodes=1", "workers=1")
+    collect(config(tmp_path / "named", *one), io.StringIO())
+    assert read_dataset(tmp_path / "named").info["robot_type"] == "pusher"
+
+    nameless = ("env=fake", "policy=fake_steady", "suites=null", "collector=rollouts", *one)
+    root = tmp_path / "nameless"
+    collect(to_dict(compose_config(CONF, "collect", [SEARCH_PATH, *nameless, f"root={root}"])), io.StringIO())
+    assert read_dataset(root).info["robot_type"] == "unknown"
+
+
+def test_a_dataset_that_names_its_robot_is_gone_on_with(tmp_path):
+    one = ("tasks=[0]", "workers=1")
+    collect(config(tmp_path, *one, "episodes=1"), io.StringIO())
+    path = tmp_path / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"robot_type": "libero"}))
+    collect(config(tmp_path, *one), io.StringIO())
+    assert len(keys(tmp_path)) > 1
+    assert read_dataset(tmp_path).info["robot_type"] == "libero"
+
+
 def test_a_second_command_on_one_root_is_refused_and_the_first_goes_on(tmp_path):
     class Busy(io.StringIO):
         def write(self, text):

@@ -51,7 +51,7 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     """
     root = Path(config["root"])
     root.mkdir(parents=True, exist_ok=True)
-    writer = DatasetWriter(root, robot_type=config["robot_type"])  # mends what a killed run left
+    writer = DatasetWriter(root)  # mends what a killed run left
     with (root / "attempts.jsonl").open("a") as journal:
         lock(
             journal.fileno(),
@@ -92,7 +92,7 @@ def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO
     finally:
         for child in children:
             child.stop()
-        DatasetWriter(root, robot_type=config["robot_type"]).close()  # exact statistics over all episodes
+        DatasetWriter(root).close()  # exact statistics over all episodes
 
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:
