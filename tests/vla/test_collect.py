@@ -98,6 +98,28 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
     assert sorted(keys(tmp_path)) == sorted(keys(undisturbed))
 
 
+class Deaf:
+    """A worker that cannot be told anything, not even its first visit."""
+
+    def __init__(self):
+        self.connection, self.stopped = self, False
+
+    def send(self, message):
+        raise BrokenPipeError("worker")
+
+    def stop(self):
+        self.stopped = True
+
+
+def test_workers_are_stopped_when_one_of_them_cannot_be_told_its_first_visit(tmp_path, monkeypatch):
+    children = [Deaf(), Deaf()]
+    started = iter(children)
+    monkeypatch.setattr("vla.data.collect.start_child", lambda *_: next(started))
+    with pytest.raises(BrokenPipeError):
+        collect(config(tmp_path, "workers=2"), io.StringIO())
+    assert [child.stopped for child in children] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("options", "lost"),
     [
