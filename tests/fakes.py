@@ -267,6 +267,14 @@ class BoundPolicy(SteadyPolicy):
         return ActionChunk(np.tile(action, (2, 1)), observation.instruction, observation.time)
 
 
+class JointPolicy(PushPolicy):
+    """For joint positions only."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        if spec.kind != "joint_position":
+            raise ValueError(f"policy: expected joint positions, got {spec.kind}")
+
+
 class NanPolicy(PushPolicy):
     """Answers with what cannot be a chunk."""
 
