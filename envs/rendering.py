@@ -241,6 +241,10 @@ class ImagesOnDemand(dict[str, Image]):
             self[camera] = self._render(camera)
         return super().__getitem__(camera)
 
+    def __iter__(self) -> Iterator[str]:
+        # Without it `dict(images)` and `{**images}` would take the slots of a dict as they are, undrawn ones as None.
+        return super().__iter__()
+
     def get(self, camera: str, default: Any = None) -> Any:
         """The image, or `default` when there is no such camera."""
         return self[camera] if camera in self.keys() else default

@@ -1,4 +1,7 @@
-"""Train the small VLA: `python scripts/train.py datasets=[data/demos] run_dir=runs/train/mini train.steps=20000`."""
+"""Train the small VLA: `python scripts/train.py datasets=[data/demos] run_dir=runs/train/mini train.steps=20000`.
+
+With `recipe=openvla_oft` it fine-tunes OpenVLA-OFT instead.
+"""
 
 import sys
 from pathlib import Path

@@ -175,6 +175,7 @@ class FakeDemonstrations(FakeEnv):
     From the first reset on they have a longer step limit.
     """
 
+    robot_type = "pusher"
     nearest_official_m = 1.0
     max_steps = MAX_STEPS + 10
 
@@ -264,6 +265,14 @@ class BoundPolicy(SteadyPolicy):
     def infer(self, observation: Observation) -> ActionChunk:
         action = np.array([1.0, -np.sign(self._env.flat_state()[1])])
         return ActionChunk(np.tile(action, (2, 1)), observation.instruction, observation.time)
+
+
+class JointPolicy(PushPolicy):
+    """For joint positions only."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        if spec.kind != "joint_position":
+            raise ValueError(f"policy: expected joint positions, got {spec.kind}")
 
 
 class NanPolicy(PushPolicy):

@@ -133,6 +133,7 @@ class Watcher:
 
 def play(inference, robot, inbox, ticks=12, act=None, home=(0.1, 0.0, 0.5)):
     env, watcher = RobotEnv(robot, inbox, home, clock=robot.clock), Watcher(act)
+    env.connect()
     episode = run_episode(env, inference, LimitFilter(SPEC), [watcher], trial=0, max_steps=ticks)
     env.close()
     return episode, watcher, env

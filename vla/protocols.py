@@ -6,7 +6,8 @@ Simulation is a plain `gymnasium.Env`. What the loop and the evaluator read besi
 - `reset(options={"trial": k})`; `info["instruction"]`, `info["is_success"]`, `info["time"]` [s];
 - `info["sent"]` (A,), if given: what the robot was really told last, also at a reset; the next action goes on from it;
 - on `env.unwrapped`: `action_spec: ActionSpec`, `task: TaskSpec`, `flat_state() -> (N,) float64`, and
-  `timing: dict[str, float]` with the seconds spent in `sim` and `render` since the last reset.
+  `timing: dict[str, float]` with the seconds spent in `sim` and `render` since the last reset;
+- on `env.unwrapped`, if given: `robot_type: str`, as a dataset names the robot.
 """
 
 from __future__ import annotations

@@ -91,6 +91,9 @@ class EnvContract:
         plain = pickle.loads(pickle.dumps(images))  # noqa: S301  (our own bytes)
         assert type(plain) is dict
         assert set(plain) == set(images) == set(env.cameras)
+        copied = dict(env.reset(options={"trial": 0})[0]["images"])
+        for camera, image in plain.items():
+            np.testing.assert_array_equal(copied[camera], image)
         np.testing.assert_array_equal(copy.deepcopy(images)[self.cameras[1]], plain[self.cameras[1]])
 
     def test_step_limit_truncates(self, env):

@@ -98,6 +98,28 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
     assert sorted(keys(tmp_path)) == sorted(keys(undisturbed))
 
 
+class Deaf:
+    """A worker that cannot be told anything, not even its first visit."""
+
+    def __init__(self):
+        self.connection, self.stopped = self, False
+
+    def send(self, message):
+        raise BrokenPipeError("worker")
+
+    def stop(self):
+        self.stopped = True
+
+
+def test_workers_are_stopped_when_one_of_them_cannot_be_told_its_first_visit(tmp_path, monkeypatch):
+    children = [Deaf(), Deaf()]
+    started = iter(children)
+    monkeypatch.setattr("vla.data.collect.start_child", lambda *_: next(started))
+    with pytest.raises(BrokenPipeError):
+        collect(config(tmp_path, "workers=2"), io.StringIO())
+    assert [child.stopped for child in children] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("options", "lost"),
     [
@@ -143,6 +165,27 @@ def test_a_stride_that_does_not_divide_the_rate_is_refused_before_the_first_scen
     with pytest.raises(EvaluationError, match="stride: expected a divisor of the control rate 20 Hz, got 3"):
         collect(config(tmp_path, f"collector={collector}", "stride=3", "env.trouble={0/0:kill}"), io.StringIO())
     assert (tmp_path / "attempts.jsonl").read_text() == ""
+
+
+def test_the_environment_says_of_which_robot_a_new_dataset_is(tmp_path):
+    one = ("tasks=[0]", "episodes=1", "workers=1")
+    collect(config(tmp_path / "named", *one), io.StringIO())
+    assert read_dataset(tmp_path / "named").info["robot_type"] == "pusher"
+
+    nameless = ("env=fake", "policy=fake_steady", "suites=null", "collector=rollouts", *one)
+    root = tmp_path / "nameless"
+    collect(to_dict(compose_config(CONF, "collect", [SEARCH_PATH, *nameless, f"root={root}"])), io.StringIO())
+    assert read_dataset(root).info["robot_type"] == "unknown"
+
+
+def test_a_dataset_that_names_its_robot_is_gone_on_with(tmp_path):
+    one = ("tasks=[0]", "workers=1")
+    collect(config(tmp_path, *one, "episodes=1"), io.StringIO())
+    path = tmp_path / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"robot_type": "libero"}))
+    collect(config(tmp_path, *one), io.StringIO())
+    assert len(keys(tmp_path)) > 1
+    assert read_dataset(tmp_path).info["robot_type"] == "libero"
 
 
 def test_a_second_command_on_one_root_is_refused_and_the_first_goes_on(tmp_path):

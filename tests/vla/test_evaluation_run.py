@@ -145,10 +145,13 @@ def test_a_policy_that_fits_is_run(tmp_path, which):
 def test_hold_takes_its_action_from_the_robot(tmp_path):
     rows, _ = run(tmp_path / "run", "policy=hold", "env.tasks=[0]", "eval.workers=1")
     assert [(row["outcome"], row["steps"], row["error"]) for row in rows] == [("FAILURE", 40, None)]
-    with pytest.raises(RefusedError, match=r"policy\.action: expected 2 numbers.*got 3"):
-        run(tmp_path / "other", "policy=hold", "+policy.action=[0,0,0]", "env.tasks=[0]", "eval.workers=1")
     with pytest.raises(RefusedError, match=r"HoldPolicy must know the robot.*eval\.inference=worker"):
         run(tmp_path / "shared", "policy=hold", "eval.inference=shared")
+
+
+def test_a_policy_that_cannot_act_on_the_robot_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match="policy: expected joint positions, got eef_delta"):
+        run(tmp_path / "run", "policy._target_=tests.fakes.JointPolicy", "env.tasks=[0]", "eval.workers=1")
 
 
 def test_a_run_of_errors_only_does_not_end_well(tmp_path, capsys):

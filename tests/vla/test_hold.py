@@ -15,29 +15,26 @@ def seen(*state):
     return Observation({}, np.array(state, dtype=np.float64), "wait", 0.0)
 
 
-@pytest.mark.parametrize("prepared", [True, False])
-def test_deltas_are_zero_and_the_gripper_stays_open(prepared):
+def test_deltas_are_zero_and_the_gripper_stays_open():
     policy = HoldPolicy()
-    if prepared:
-        policy.prepare(LIBERO)
+    policy.prepare(LIBERO)
     actions = policy.infer(seen(1, 2)).actions
     assert actions.tolist() == [[0, 0, 0, 0, 0, 0, -1]] * 8
     assert not np.signbit(actions[:, :6]).any()
 
 
 def test_positions_are_those_of_the_start_of_the_episode():
-    policy = HoldPolicy(chunk_size=2)
+    policy = HoldPolicy()
     assert isinstance(policy, SpecPolicy)
     policy.prepare(ROBOT_SPEC)
     for start in (0.1, 0.2):
         policy.reset()
-        assert policy.infer(seen(start, 0, 1)).actions.tolist() == [[start, 0, 1]] * 2
-        assert policy.infer(seen(start - 0.01, 0, 1)).actions.tolist() == [[start, 0, 1]] * 2  # it sagged
+        assert policy.infer(seen(start, 0, 1)).actions.tolist() == [[start, 0, 1]] * 8
+        assert policy.infer(seen(start - 0.01, 0, 1)).actions.tolist() == [[start, 0, 1]] * 8  # it sagged
 
 
-def test_a_given_action_is_repeated_if_it_is_one_of_this_robot():
-    policy = HoldPolicy([0, 0.5, 1], chunk_size=1)
-    policy.prepare(ROBOT_SPEC)
-    assert policy.infer(seen(9, 9, 9)).actions.tolist() == [[0, 0.5, 1]]
-    with pytest.raises(ValueError, match=r"policy.action: expected 7 numbers.*got 3"):
-        policy.prepare(LIBERO)
+def test_a_robot_that_is_not_known_cannot_be_held():
+    policy = HoldPolicy()
+    policy.reset()
+    with pytest.raises(RuntimeError, match=r"call prepare\(spec\) before the first infer"):
+        policy.infer(seen(1, 2))

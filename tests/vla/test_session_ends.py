@@ -27,6 +27,16 @@ def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
     assert inbox.stop_reason == "Ctrl-C"
 
 
+def test_a_robot_that_is_not_connected_has_no_episode():
+    robot = FakeRobot(FakeClock())
+    env = RobotEnv(robot, Inbox("move"), clock=robot.clock)
+    with pytest.raises(RuntimeError, match=r"expected connect\(\) before the first episode"):
+        env.reset()
+    env.hold()
+    env.close()
+    assert robot.log == []
+
+
 class Sagging(FakeRobot):
     """Its elbow hangs 0.02 rad below where it was told to be, its gripper's state is on another scale."""
 
@@ -54,6 +64,7 @@ class Sagging(FakeRobot):
 def test_holding_repeats_what_the_robot_was_told_episode_after_episode():
     robot = Sagging(FakeClock())
     env, told = RobotEnv(robot, Inbox("hold"), clock=robot.clock), np.array([0.1, 0.3, 0.5])
+    env.connect()
     for number in range(3):
         env.home = told if number == 0 else None
         control = SharedControl(None, FakeLeaders(set()))
@@ -65,6 +76,7 @@ def test_holding_repeats_what_the_robot_was_told_episode_after_episode():
 def test_after_a_stop_the_next_episode_begins_where_the_robot_came_to():
     robot = Sagging(FakeClock(), refuse_at=4)
     env = RobotEnv(robot, Inbox("move"), (0.1, 0.0, 0.5), clock=robot.clock)
+    env.connect()
     assert run_episode(env, OpenLoop(Going()), LimitFilter(SPEC), trial=0, max_steps=9).outcome == Outcome.STOPPED
     env.hold()
     env.home, held = None, np.append(robot.state[:2], robot.told[2])
@@ -128,6 +140,7 @@ def test_each_subscriber_is_told_the_end_whatever_another_one_raises():
             told.append(episode.outcome)
 
     env = RobotEnv(robot, Inbox("move"), clock=robot.clock)
+    env.connect()
     with pytest.raises(OSError, match="no space left"):
         run_episode(env, OpenLoop(Going()), LimitFilter(SPEC), [Failing(), Recorder()], trial=0, max_steps=2)
     assert told == [Outcome.FAILURE]
@@ -136,6 +149,7 @@ def test_each_subscriber_is_told_the_end_whatever_another_one_raises():
 def test_an_episode_that_did_not_begin_has_no_queries_of_the_one_before():
     robot, inbox = FakeRobot(FakeClock()), Inbox("move")
     env, inference = RobotEnv(robot, inbox, clock=robot.clock), OpenLoop(Going())
+    env.connect()
     assert run_episode(env, inference, LimitFilter(SPEC), trial=0, max_steps=9).policy_calls == 3
     inbox.stop("enough", for_good=True)
     stopped = run_episode(env, inference, LimitFilter(SPEC), trial=1, max_steps=9)

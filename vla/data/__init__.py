@@ -1,1 +1,1 @@
-"""Data: images on their way to a network, training sets."""
+"""Data: recording, collecting and exporting episodes; what training learns from; images on their way to a network."""

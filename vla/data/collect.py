@@ -51,7 +51,7 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
     """
     root = Path(config["root"])
     root.mkdir(parents=True, exist_ok=True)
-    writer = DatasetWriter(root, robot_type=config["robot_type"])  # mends what a killed run left
+    writer = DatasetWriter(root)  # mends what a killed run left
     with (root / "attempts.jsonl").open("a") as journal:
         lock(
             journal.fileno(),
@@ -68,13 +68,16 @@ def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
     started, finished, kept, frames = time.monotonic(), 0, 0, 0
-    children = [start_child(worker_main, root / f"worker-{index}.log", config) for index in range(config["workers"])]
     queue = iter(visits)
-    busy = {child for child in children if _send_next(child, queue)}
+    children: list[Child] = []
     try:
+        for index in range(config["workers"]):
+            children.append(start_child(worker_main, root / f"worker-{index}.log", config))
+        busy = {child for child in children if _send_next(child, queue)}
         with StopRequest() as stop:
             while busy:
-                for child in [c for c in busy if c.connection in wait([c.connection for c in busy], 0.5)]:
+                ready = wait([child.connection for child in busy], 0.5)
+                for child in [each for each in busy if each.connection in ready]:
                     answer = _receive(child)
                     if answer is None:
                         if not _send_next(child, queue):
@@ -92,7 +95,7 @@ def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO
     finally:
         for child in children:
             child.stop()
-        DatasetWriter(root, robot_type=config["robot_type"]).close()  # exact statistics over all episodes
+        DatasetWriter(root).close()  # exact statistics over all episodes
 
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:

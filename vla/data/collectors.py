@@ -11,6 +11,7 @@ from typing import Any
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.demonstration import DemonstrationRecorder
 from vla.data.episode import EpisodeData
+from vla.data.lerobot.layout import UNKNOWN
 from vla.data.lerobot.writer import DatasetWriter
 from vla.data.recorder import Recorder, frame_rate
 from vla.evaluation.config import build
@@ -25,11 +26,18 @@ SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation
 
 
 class Collector:
-    """Builds the policy once and one environment at a time; a subclass says what to do with a scene."""
+    """Builds the policy once and one environment at a time; a subclass says what to do with a scene.
+
+    Attributes:
+        config: of the command.
+        policy: that acts.
+        writer: of the visit; a new dataset is one of the environment's robot, a begun one stays what it is.
+    """
+
+    writer: DatasetWriter
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
-        self.writer = DatasetWriter(Path(config["root"]), robot_type=config["robot_type"])
         self.policy = build(config["policy"], "policy")
 
     def run(self, visit: Visit) -> Iterator[Attempt]:
@@ -39,6 +47,8 @@ class Collector:
             nodes["suite"] = visit.suite
         env = build(nodes, "env", task_id=visit.task_id)
         try:
+            robot_type = getattr(env.unwrapped, "robot_type", UNKNOWN)
+            self.writer = DatasetWriter(Path(self.config["root"]), robot_type=robot_type)
             if isinstance(self.policy, SpecPolicy):
                 self.policy.prepare(env.unwrapped.action_spec)
             if hasattr(self.policy, "bind"):

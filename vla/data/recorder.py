@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
@@ -48,9 +47,6 @@ class Recorder:
         metadata: JSON values for every episode: suite, policy, versions.
         probe: what to keep of the simulator; only with stride 1.
 
-    Attributes:
-        outcomes: how many episodes ended how, recorded or not.
-
     Raises:
         ValueError: the stride does not divide the rate, or a probe without every step.
     """
@@ -68,7 +64,6 @@ class Recorder:
         self._fps = frame_rate(hz, stride)
         if probe is not None and stride != 1:
             raise ValueError(f"stride: a recording that can be replayed needs every step (1), got {stride}")
-        self.outcomes: Counter[Outcome] = Counter()
         self._sink, self._stride = sink, stride
         self._keep, self._metadata = frozenset(keep), dict(metadata or {})
         self._probe = probe
@@ -89,7 +84,6 @@ class Recorder:
 
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
         """Hand the episode on if it is wanted, and let go of its frames in any case."""
-        self.outcomes[episode.outcome] += 1
         try:
             if episode.outcome in self._keep and self._actions:
                 self._sink(self._recorded(episode))

@@ -37,7 +37,6 @@ class Pacer:
         clock: to wait on.
 
     Attributes:
-        ticks: since `start`.
         overruns: ticks that were over before they could be waited for.
         worst_s: [s] largest lateness.
     """
@@ -49,12 +48,11 @@ class Pacer:
     def start(self) -> None:
         """The first tick begins now."""
         self._deadline = self._clock.now() + self._period
-        self.ticks = self.overruns = 0
+        self.overruns = 0
         self.worst_s = 0.0
 
     def wait(self) -> None:
         """Return at the end of this tick. One that is late ends at once, and the next has a whole period."""
-        self.ticks += 1
         late = self._clock.now() - self._deadline
         if late > 0:
             self.overruns += 1

@@ -17,12 +17,12 @@ Env = gymnasium.Env[dict[str, Any], FloatArray]
 
 
 class RobotEnv(Env):
-    """Reset goes home slowly; a step sends, waits for the tick to end, and reads.
+    """A reset goes home slowly; a step sends, waits for the tick to end, and reads.
 
     `info` holds, besides what every environment gives, `channels` and `events` of the reading.
 
     Args:
-        robot: connected at the first reset.
+        robot: not connected yet.
         inbox: gives the words; takes success and stop.
         home: (A,) where an episode begins; None: wherever the robot stands.
         max_steps: step limit.
@@ -58,19 +58,28 @@ class RobotEnv(Env):
         """The robot's."""
         return self._robot.action_spec
 
+    def connect(self) -> None:
+        """Connect the robot, before its first episode: what cannot be connected has no episode to break off.
+
+        Raises:
+            RuntimeError, OSError: it cannot be; nothing is left open.
+        """
+        self._robot.connect()
+        self._connected = True
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Connect, go home, read.
+        """Go home, read.
 
         Raises:
+            RuntimeError: the robot is not connected.
             SafetyStop: somebody said stop meanwhile, or the robot cannot go there; it holds.
         """
+        if not self._connected:
+            raise RuntimeError("RobotEnv.reset: expected connect() before the first episode")
         super().reset(seed=seed)
         self._inbox.clear()  # before anything that takes long: what is said from now on counts
-        if not self._connected:
-            self._robot.connect()
-            self._connected = True
         self._stop_if_told()
         begin = self._standing() if self.home is None else self.home
         self._last = None

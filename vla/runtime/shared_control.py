@@ -23,7 +23,6 @@ class SharedControl:
 
     Attributes:
         commander: who decided in the last tick.
-        handovers: how often the commander changed in this episode.
     """
 
     def __init__(self, inference: Inference | None, teleoperator: Teleoperator) -> None:
@@ -32,7 +31,7 @@ class SharedControl:
         self._released = threading.Event()
         self._last: FloatArray | None = None
         self._calls, self._seconds = 0, 0.0  # before the policy last began anew
-        self.commander, self.handovers = self._without_person, 0
+        self.commander = self._without_person
 
     def reset(self, spec: ActionSpec, last: FloatArray | None = None) -> None:
         """A new episode: the policy begins, and the robot stands where it was told to be: at (A,) `last`."""
@@ -45,7 +44,7 @@ class SharedControl:
             self._inference.reset(spec, last)
         self._last = last
         self._calls, self._seconds = 0, 0.0
-        self.commander, self.handovers = self._without_person, 0
+        self.commander = self._without_person
 
     @property
     def policy_calls(self) -> int:
@@ -64,12 +63,11 @@ class SharedControl:
     def next_action(self, observation: Observation) -> FloatArray:
         """The (A,) action of this tick, whoever commands."""
         commander = self._next_commander(observation)
-        if commander != self.commander:
-            self.handovers += 1
-            if commander == Commander.POLICY and self._inference is not None:
-                calls, seconds = self.policy_calls, self.policy_s
-                self._inference.reset(self._spec, self._last)  # what it had planned before the person came is stale
-                self._calls, self._seconds = calls, seconds
+        returns = commander == Commander.POLICY and self.commander != Commander.POLICY
+        if returns and self._inference is not None:
+            calls, seconds = self.policy_calls, self.policy_s
+            self._inference.reset(self._spec, self._last)  # what it had planned before the person came is stale
+            self._calls, self._seconds = calls, seconds
         self.commander = commander
         if commander == Commander.POLICY and self._inference is not None:
             self._last = self._inference.next_action(observation)

@@ -20,28 +20,12 @@ from vla.types import ActionSpec
 UNLIMITED = 10**9  # steps, trials; a robot's episode ends when somebody says so
 
 
-class StagedRobot(RobotEnv):
-    """A `RobotEnv` that is connected before its first episode: what cannot be connected has no episode to break off."""
-
-    def connect(self) -> None:
-        """Connect the robot.
-
-        Raises:
-            EvaluationError: it cannot be; nothing is left open.
-        """
-        try:
-            self._robot.connect()
-        except (RuntimeError, OSError) as error:  # says itself what was expected and what to do
-            raise EvaluationError(f"robot: cannot be connected: {type(error).__name__}: {error}") from error
-        self._connected = True
-
-
 @dataclass(frozen=True, eq=False)
 class Stage:
     """An environment and what is known about it.
 
     Attributes:
-        env: a `StagedRobot` or a `PacedEnv`.
+        env: a robot or a simulation.
         inbox: what people say goes here.
         simulated: whether it is a simulation.
         max_steps: of the task.
@@ -52,7 +36,7 @@ class Stage:
         robot_type: as a dataset names the robot.
     """
 
-    env: StagedRobot | PacedEnv
+    env: RobotEnv | PacedEnv
     inbox: Inbox
     simulated: bool
     max_steps: int
@@ -74,8 +58,12 @@ class Stage:
         Raises:
             EvaluationError: it cannot be connected; nothing is left open.
         """
-        if isinstance(self.env, StagedRobot):
+        if not isinstance(self.env, RobotEnv):
+            return
+        try:
             self.env.connect()
+        except (RuntimeError, OSError) as error:  # says itself what was expected and what to do
+            raise EvaluationError(f"robot: cannot be connected: {type(error).__name__}: {error}") from error
 
 
 def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[float] | None, clock: Clock) -> Stage:
@@ -90,7 +78,7 @@ def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[fl
     if home is not None:
         _check_home(robot.action_spec, home)
     inbox = Inbox(instruction)
-    env = StagedRobot(robot, inbox, home, max_steps=UNLIMITED, clock=clock)
+    env = RobotEnv(robot, inbox, home, max_steps=UNLIMITED, clock=clock)
     metadata = {"robot": node["_target_"], "hz": robot.action_spec.hz}
     robot_type = type(robot).__name__.removesuffix("Robot").lower()
     return Stage(

@@ -1,1 +1,1 @@
-"""Training: fine-tuning of large policies with few trained weights."""
+"""Training: the small VLA from nothing or from a checkpoint; OpenVLA-OFT by LoRA."""

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vla.training.curve import draw_curve
-
 
 class TrainingLog:
     """Appends to a log; a training that is continued first cuts it back to where it goes on.
@@ -40,10 +38,6 @@ class TrainingLog:
         """Write the parts of the loss after a step, and the seconds since the log was opened."""
         row: dict[str, Any] = {"step": step, **{name: round(value, 5) for name, value in parts.items()}}
         self._file.write(json.dumps({**row, "s": round(time.monotonic() - self._started, 2)}) + "\n")
-
-    def draw(self) -> None:
-        """Draw the curve beside the log."""
-        draw_curve(self._path, self._path.with_name("loss.png"))
 
 
 def _step_of(line: str) -> float:

@@ -72,7 +72,7 @@ def go(world: World, arm: Arm, pose: Pose, opening: float, speed: float) -> Comm
     return Command(angles + arm.sag(angles), opening, speed)
 
 
-def hand(arm: Arm, yaw: float, pitch: float, roll: float = 0.0) -> FloatArray:
-    """(3, 3) a hand that points away from the arm's base, turned by `yaw`, then down by `pitch`, then rolled [rad]."""
-    x, y, z = np.eye(3)
-    return np.asarray(turn(z, yaw) @ arm.facing @ turn(y, pitch) @ turn(x, roll))
+def hand(arm: Arm, yaw: float, pitch: float) -> FloatArray:
+    """(3, 3) a hand that points away from the arm's base, turned by `yaw`, then down by `pitch` [rad]."""
+    _, y, z = np.eye(3)
+    return np.asarray(turn(z, yaw) @ arm.facing @ turn(y, pitch))

@@ -19,7 +19,6 @@ STEP = 0.006  # [m] grid of the maps
 MAP_HALF = 0.18  # [m] the hand is 0.10 long, the object reaches up to 0.08 from it
 GROWN = 0.003  # [m] walls are this much thicker in the map, so that none is missed between its points
 OVER = 0.012  # [m] the object is above the spot: go down
-ON = 0.008  # [m] wanted while going down
 SETTLED = 0.006  # [m] the object is this far above what will carry it: let go
 HAND_CLEARANCE = 0.005  # [m] hand and fingers stay this far above what is below
 INSET = 0.025  # [m] an object's middle stays this far inside a container

@@ -70,7 +70,9 @@ with_gravity = pytest.mark.parametrize("bench", [True], indirect=True)
 
 
 def env_of(bench, home=None) -> RobotEnv:
-    return RobotEnv(bench.robot, Inbox("wave"), home, clock=bench.clock)
+    env = RobotEnv(bench.robot, Inbox("wave"), home, clock=bench.clock)
+    env.connect()
+    return env
 
 
 def play(bench, env, inference, *subscribers, ticks):
@@ -96,6 +98,7 @@ def test_ctrl_c_while_the_arms_are_armed_moves_nothing(bench, monkeypatch):
     inbox = Inbox("wave")
     env = RobotEnv(bench.robot, inbox, moved(0.5, WAIST), clock=bench.clock)
     with Ending(inbox):
+        env.connect()
         episode = play(bench, env, SharedControl(None, Absent()), ticks=5)
         assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 0, "Ctrl-C")
         assert play(bench, env, SharedControl(None, Absent()), ticks=5).outcome == Outcome.STOPPED  # no other begins

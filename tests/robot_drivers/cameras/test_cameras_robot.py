@@ -78,6 +78,7 @@ def test_a_fault_in_an_episode_stops_it_and_the_next_one_runs(fault):
     bench.put_at_home()
     env = RobotEnv(bench.robot, Inbox("wave"), clock=bench.clock)
     with bench.clock.attending():
+        env.connect()
         spec = bench.robot.action_spec
         episode = run_episode(env, Steady(device, fault), LimitFilter(spec), trial=0, max_steps=100)
         assert episode.outcome == Outcome.STOPPED
