@@ -76,7 +76,7 @@ class VideoRecorder:
                 path.with_suffix(".jpg"), lambda file: _write_jpeg(file, _strip(self._views, self._first_width))
             )
             replace_atomic(path, lambda file: _encode(file, frames, self._rate, episode.instruction, comment))
-        except OSError:  # of the disk or of FFmpeg
+        except (OSError, av.FFmpegError):  # of the disk; or of FFmpeg, whose errors are not all of the system
             LOG.exception("%s could not be written", path)
             return
         self.path = path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -70,8 +70,8 @@ class Film:
         with self._giving_up():
             self._container.mux(self._stream.encode())
             self._container.close()
-            self._container = None
             self.path = self._unfinished.replace(self._target)
+            self._container = None
 
     def _add(self, frame: Image) -> None:
         if self._container is not None:
@@ -82,9 +82,18 @@ class Film:
     def _giving_up(self) -> Iterator[None]:
         try:
             yield
-        except OSError:  # of the disk or of FFmpeg
+        except (OSError, av.FFmpegError):  # of the disk; or of FFmpeg, whose errors are not all of the system
             LOG.exception("%s could not be written; there will be no film", self._target)
-            self._container = None
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Leave nothing behind."""
+        container, self._container = self._container, None
+        with suppress(OSError, av.FFmpegError):  # closing writes the rest, which may fail once more
+            if container is not None:
+                container.close()
+        with suppress(OSError):  # its folder may be what is wrong
+            self._unfinished.unlink(missing_ok=True)
 
 
 def _frame(observation: Observation, commander: Commander) -> Image:
