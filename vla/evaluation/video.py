@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from vla.evaluation.files import replace_atomic
+from vla.files import replace_atomic
 from vla.types import Episode, Image, Observation, Outcome, Step
 
 CAMERAS = 2  # side by side, in the order of the observation
@@ -134,7 +134,7 @@ def _write_jpeg(path: Path, image: Image) -> None:
 
 def _encode(path: Path, frames: list[Image], rate: Fraction, title: str, comment: str) -> None:
     """Write H.264 yuv420p with the index in front, so that a browser starts before it has all."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata.update({"title": title, "comment": comment})
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.height, stream.width = frames[0].shape[:2]

@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 
 from vla.data.episode import Column, EpisodeData
-from vla.data.lerobot.disk import Write, locked, make_folder, put
+from vla.data.lerobot.disk import locked, make_folder, put
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import JOURNALS, LOCK, to_json
 from vla.data.lerobot.video import StreamEncoder
+from vla.files import Write, write_all
 from vla.types import FloatArray, Image
 
 LOG = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ class Journal:
     def _write_line(self, content: Mapping[str, Any]) -> None:
         line = (json.dumps(content, allow_nan=False) + "\n").encode()
         try:
-            _write_all(self._write, self._rows, line)
+            write_all(self._rows, line, self._write)
         except OSError:
             os.ftruncate(self._rows, self._size)  # a torn line may only be the last one
             raise
@@ -159,7 +160,7 @@ class Journal:
         ends = dict(self._ends)
         for camera, image in images.items():
             content = self._encoders[camera].encode(image)
-            _write_all(self._write, self._streams[camera], content)
+            write_all(self._streams[camera], content, self._write)
             ends[camera] += len(content)
         self._ends = ends
 
@@ -239,9 +240,3 @@ def to_column(values: Sequence[Any]) -> Column:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _write_all(write: Write, descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[write(descriptor, bytes(rest)) :]
