@@ -227,11 +227,15 @@ class SteadyPolicy(PushPolicy):
 class RobotPolicy(SteadyPolicy):
     """One that says which robot it is for, and whether it looks."""
 
-    def __init__(self, cameras: Sequence[str], state: int, action: int, blind: bool = False) -> None:
+    def __init__(self, cameras: Sequence[str], state: int, action: int, blind: bool = False, hz: float = 20.0) -> None:
         super().__init__()
         names = [[f"{part}_{i}" for i in range(size)] for part, size in (("s", state), ("a", action))]
-        self.embodiment = Embodiment("fake", tuple(cameras), tuple(names[0]), tuple(names[1]), chunk=4, hz=20.0)
+        self.embodiment = Embodiment("fake", tuple(cameras), tuple(names[0]), tuple(names[1]), chunk=4, hz=hz)
         self.blind = blind
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        actions = np.repeat(super().infer(observation).actions[:, :1], len(self.embodiment.action), axis=1)
+        return ActionChunk(actions, observation.instruction, observation.time)
 
 
 class FilePolicy(SteadyPolicy):

@@ -60,9 +60,7 @@ class EpisodeRunner:
             seed_generators(self._plan.episode_seed(key))
             policy = _RenderingApart(self._policy, env)
             spec: ActionSpec = env.unwrapped.action_spec  # type: ignore[attr-defined]
-            subscribers: list[Subscriber] = [last]
-            if self._needs is not None:
-                subscribers.append(FitCheck(self._needs, spec))
+            subscribers: list[Subscriber] = [last, FitCheck(self._needs, spec)]
             if self._plan.settings.videos == "all":
                 recorder = VideoRecorder(
                     self._folder / "videos" / video_stem(key),

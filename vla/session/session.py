@@ -19,6 +19,7 @@ from vla.data.session_recorder import SessionRecorder
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError, nearest
+from vla.evaluation.fit import check_fit, needs_of
 from vla.policies.hold import HoldPolicy
 from vla.protocols import Inference, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
@@ -149,12 +150,7 @@ class _Session:
             if not stage.simulated:
                 raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
             policy.bind(stage.env.unwrapped)
-        trained = getattr(getattr(policy, "embodiment", None), "hz", stage.spec.hz)
-        if trained != stage.spec.hz:
-            text = f"policy: its chunks are for {trained:g} actions a second, this one takes {stage.spec.hz:g}"
-            if not stage.simulated:
-                raise RefusedError(f"{text}; set the robot's rate, or choose another policy.")
-            self._say(text)
+        check_fit(needs_of(policy), stage.spec, stage.cameras, stage.state_size)
         if config["runtime"].get("latency_s") == "background":
             _check_background(policy, stage, config["runtime"]["pace"])
         # Doing nothing means something else to each robot; an executor of zeros would not know.

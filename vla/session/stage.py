@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from vla.evaluation.config import build
@@ -67,6 +68,15 @@ class Stage:
         """What an action means."""
         spec: ActionSpec = self.env.unwrapped.action_spec  # type: ignore[attr-defined]
         return spec
+
+    @property
+    def state_size(self) -> int | None:
+        """S; None if unknown."""
+        if self.state_names:
+            return len(self.state_names)
+        spaces = self.env.observation_space
+        state = spaces.get("state") if isinstance(spaces, gymnasium.spaces.Dict) else None
+        return int(state.shape[0]) if state is not None and state.shape else None
 
     def connect(self) -> None:
         """Connect the robot, if it is one.
