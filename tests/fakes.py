@@ -238,6 +238,19 @@ class RobotPolicy(SteadyPolicy):
         return ActionChunk(actions, observation.instruction, observation.time)
 
 
+class ToldPolicy(PushPolicy):
+    """Must be told the robot, and can act on deltas only."""
+
+    def prepare(self, spec: ActionSpec) -> None:
+        if spec.kind != "eef_delta":
+            raise ValueError(f"policy: expected a robot that takes deltas, got {spec.kind}")
+        self._spec = spec
+
+    def infer(self, observation: Observation) -> ActionChunk:
+        actions = np.tile(self._spec.high, (self._chunk_size, 1))
+        return ActionChunk(actions, observation.instruction, observation.time)
+
+
 class FilePolicy(SteadyPolicy):
     """Read from a folder, as a checkpoint is; may save another one while it is built, as a training would."""
 

@@ -372,6 +372,14 @@ def test_a_policy_of_another_robot_is_refused_in_a_simulation_and_one_that_fits_
     assert row["steps"] == 2
 
 
+def test_a_policy_that_must_know_the_robot_is_told_before_the_first_episode(tmp_path, robots):
+    (row,), _, _ = run(tmp_path / "a", "env=fake", "policy=fake_told", "runtime.pace=free")
+    assert row["outcome"] == "SUCCESS"
+    with pytest.raises(RefusedError, match="expected a robot that takes deltas, got joint_position"):
+        run(tmp_path / "b", "robot=fake", "policy=fake_told", "instruction=wave", "max_s=0.1")
+    assert robots[0].log == []
+
+
 def test_a_policy_that_fits_the_robot_is_run(tmp_path, robots):
     (row,), _, _ = run(tmp_path, "robot=fake", *OF_THE_ROBOT, "instruction=wave", "max_s=0.1")
     assert row["steps"] == 5

@@ -1,4 +1,4 @@
-"""Whether policy and environment belong together: found out before any action.
+"""Policy and environment are brought together, if they belong together: that is found out before any action.
 
 An evaluation compares at its first observation, a session before a robot is connected.
 """
@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
 
 from vla.embodiment import Embodiment
 from vla.evaluation.errors import RefusedError
+from vla.protocols import Policy, PrivilegedPolicy, SpecPolicy
 from vla.types import ActionSpec, Episode, Observation, Step
 
 
@@ -77,6 +81,22 @@ def check_fit(needs: Needs | None, spec: ActionSpec, cameras: Collection[str] | 
             f"policy: one for the robot {needs.robot!r} does not fit this environment:\n{differences}\n"
             "Choose a policy or policy.checkpoint of this robot, another env or robot, or other cameras or rate of it."
         )
+
+
+def attach(policy: Policy, env: gymnasium.Env[Any, Any]) -> None:
+    """Tell a policy what it must know of the environment in which its next episodes are.
+
+    Raises:
+        MisfitError: it cannot act on such a robot.
+    """
+    unwrapped: Any = env.unwrapped
+    if isinstance(policy, SpecPolicy):
+        try:
+            policy.prepare(unwrapped.action_spec)
+        except ValueError as error:
+            raise MisfitError(str(error)) from error
+    if isinstance(policy, PrivilegedPolicy):
+        policy.bind(unwrapped)
 
 
 class FitCheck:

@@ -19,9 +19,9 @@ from vla.data.session_recorder import SessionRecorder
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError, nearest
-from vla.evaluation.fit import check_fit, needs_of
+from vla.evaluation.fit import attach, check_fit, needs_of
 from vla.policies.hold import HoldPolicy
-from vla.protocols import Inference, SpecTeleoperator, Subscriber
+from vla.protocols import Inference, PrivilegedPolicy, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
@@ -146,11 +146,10 @@ class _Session:
                 self._teleoperator.prepare(stage.spec)
             except ValueError as error:
                 raise RefusedError(str(error)) from error
-        if hasattr(policy, "bind"):
-            if not stage.simulated:
-                raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
-            policy.bind(stage.env.unwrapped)
+        if isinstance(policy, PrivilegedPolicy) and not stage.simulated:
+            raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
         check_fit(needs_of(policy), stage.spec, stage.cameras, stage.state_size)
+        attach(policy, stage.env)
         if config["runtime"].get("latency_s") == "background":
             _check_background(policy, stage, config["runtime"]["pace"])
         # Doing nothing means something else to each robot; an executor of zeros would not know.
@@ -315,7 +314,7 @@ def _executor(settings: Mapping[str, Any], policy: Any) -> Inference:
 
 
 def _check_background(policy: Any, stage: Stage, pace: str) -> None:
-    if hasattr(policy, "bind"):
+    if isinstance(policy, PrivilegedPolicy):
         raise RefusedError(
             f"runtime.latency_s: {type(policy).__name__} reads the simulator, which moves on while it thinks in the "
             "background; expected seconds, or measured."

@@ -11,7 +11,7 @@ import numpy as np
 
 from vla.evaluation.config import build
 from vla.evaluation.errors import EvaluationError, RefusedError
-from vla.evaluation.plan import EVALUATOR_KEYS
+from vla.evaluation.plan import env_settings
 from vla.runtime.clock import Clock
 from vla.runtime.inbox import Inbox
 from vla.runtime.paced_env import PacedEnv
@@ -118,7 +118,7 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
     tasks = {task.id: task for task in benchmark.tasks}
     if task_id not in tasks:
         raise RefusedError(f"task: {benchmark.name} has the tasks {min(tasks)} to {max(tasks)}, got {task_id}.")
-    settings = {key: value for key, value in node.items() if key not in EVALUATOR_KEYS}
+    settings = env_settings(node)
     task = tasks[task_id]
     inbox = Inbox(instruction or task.instruction)
     try:
