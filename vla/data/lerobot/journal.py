@@ -45,6 +45,8 @@ UNFINISHED = {
 class Journal:
     """Writes one. Pictures are encoded and written by a thread of their own, rows by the caller.
 
+    Another thread brings both to the disk, about once a second: that may take long, and nobody waits for it.
+
     Args:
         root: folder of the dataset.
         instruction: words at the start.
@@ -103,6 +105,8 @@ class Journal:
         self._ends = dict.fromkeys(images, 0)
         self._pool = ThreadPoolExecutor(1, "journal")
         self._shown: Future[None] | None = None
+        self._disk = ThreadPoolExecutor(1, "journal disk")
+        self._synced: Future[None] | None = None
         self.show(images)
 
     def show(self, images: Mapping[str, Image]) -> None:
@@ -119,8 +123,9 @@ class Journal:
 
         Raises:
             ValueError: NaN or infinity, or pictures of another size than the first.
-            OSError: of the disk.
+            OSError: of the disk, now or when it was last brought up to date.
         """
+        self._check_synced()
         if self._shown is not None:
             self._shown.result()
             self._shown = None
@@ -131,21 +136,33 @@ class Journal:
         }
         self._write_line(row)
         self.frames += 1
-        if self.frames % self._fps == 0:
-            self._pool.submit(self._sync)  # a kill loses nothing; a power cut loses at most a second
+        if self.frames % self._fps == 0 and self._synced is None:  # a slow disk is asked less often
+            self._synced = self._disk.submit(self._sync)  # a kill loses nothing; a power cut about a second
 
     def end(self, metadata: Mapping[str, Any], last_event: str = "") -> None:
         """The episode is over; `metadata` is added to that of the start, `last_event` to the events of the last row."""
         self._write_line({"end": dict(metadata), "last_event": last_event})
 
     def close(self) -> None:
-        """Stop writing; the journal can be made an episode now. Any number of times."""
+        """Stop writing; the journal can be made an episode now. Any number of times.
+
+        Raises:
+            OSError: of the disk, when it was last brought up to date; the journal is closed all the same.
+        """
         if self._held is None:
             return
         self._pool.shutdown(wait=True)
+        self._disk.shutdown(wait=True)
         for descriptor in (self._rows, *self._streams.values(), self._held):
             os.close(descriptor)
         self._held = None
+        self._check_synced()
+
+    def _check_synced(self) -> None:
+        """Raise, once, what went wrong on the disk; do not wait for it."""
+        if self._synced is not None and self._synced.done():
+            synced, self._synced = self._synced, None
+            synced.result()
 
     def _write_line(self, content: Mapping[str, Any]) -> None:
         line = (json.dumps(content, allow_nan=False) + "\n").encode()
