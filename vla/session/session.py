@@ -191,7 +191,7 @@ class _Session:
         trial = config["first_trial"] + number
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
-        film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
+        film = self._make_film(number) if config["film"] else None
         subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally]
         subscribers += [film] if film else []
         if self._recorder:
@@ -211,6 +211,7 @@ class _Session:
             if tally.episode is not None:
                 row = tally.row(number, stage.env.pacer)
                 row["video"] = str(film.path) if film and film.path else None
+                row["video_dropped"] = film.dropped if film else 0
                 fresh = self._recorder.recorded[recorded:] if self._recorder else []
                 row["recording"] = fresh[-1] if fresh else None
                 row["refused"] = tally.episode.outcome == Outcome.STOPPED and not stage.inbox.stop_reason
@@ -242,12 +243,18 @@ class _Session:
             self._stream.write(f"recording: {self._recorder.root} (episodes {episodes})\n")
         for row in self.rows:
             if row["video"]:
-                self._stream.write(f"video: {row['video']}\n")
+                dropped = row["video_dropped"]
+                lacks = f" ({dropped} frames left out, so that ticks keep time)" if dropped else ""
+                self._stream.write(f"video: {row['video']}{lacks}\n")
 
     def close(self) -> None:
         """Finish the dataset."""
         if self._recorder and self._recorder.recorded:
             self._recorder.close()
+
+    def _make_film(self, number: int) -> Film:
+        path = self._folder / "videos" / f"episode_{number:03d}.mp4"
+        return Film(path, self._stage.spec.hz, drop=_in_real_time(self._stage, self._config["runtime"]["pace"]))
 
     def _make_recorder(self) -> SessionRecorder:
         config, stage = self._config, self._stage
@@ -319,8 +326,13 @@ def _check_background(policy: Any, stage: Stage, pace: str) -> None:
             f"runtime.latency_s: {type(policy).__name__} reads the simulator, which moves on while it thinks in the "
             "background; expected seconds, or measured."
         )
-    if stage.simulated and pace != "realtime":
+    if not _in_real_time(stage, pace):
         raise RefusedError(f"runtime.latency_s: background needs runtime.pace=realtime, got {pace}.")
+
+
+def _in_real_time(stage: Stage, pace: str) -> bool:
+    """Whether each tick has its time, so that nobody may keep the loop waiting."""
+    return not stage.simulated or pace == "realtime"
 
 
 def _stage(config: dict[str, Any], clock: Clock) -> Stage:
