@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from vla.embodiment import Embodiment
 from vla.evaluation.config import compose_config, to_dict
 from vla.protocols import SafetyStop, SceneRefused
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
@@ -222,33 +221,6 @@ class SteadyPolicy(PushPolicy):
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         return [self.infer(observation) for observation in observations]
-
-
-class RobotPolicy(SteadyPolicy):
-    """One that says which robot it is for, and whether it looks."""
-
-    def __init__(self, cameras: Sequence[str], state: int, action: int, blind: bool = False, hz: float = 20.0) -> None:
-        super().__init__()
-        names = [[f"{part}_{i}" for i in range(size)] for part, size in (("s", state), ("a", action))]
-        self.embodiment = Embodiment("fake", tuple(cameras), tuple(names[0]), tuple(names[1]), chunk=4, hz=hz)
-        self.blind = blind
-
-    def infer(self, observation: Observation) -> ActionChunk:
-        actions = np.repeat(super().infer(observation).actions[:, :1], len(self.embodiment.action), axis=1)
-        return ActionChunk(actions, observation.instruction, observation.time)
-
-
-class ToldPolicy(PushPolicy):
-    """Must be told the robot, and can act on deltas only."""
-
-    def prepare(self, spec: ActionSpec) -> None:
-        if spec.kind != "eef_delta":
-            raise ValueError(f"policy: expected a robot that takes deltas, got {spec.kind}")
-        self._spec = spec
-
-    def infer(self, observation: Observation) -> ActionChunk:
-        actions = np.tile(self._spec.high, (self._chunk_size, 1))
-        return ActionChunk(actions, observation.instruction, observation.time)
 
 
 class FilePolicy(SteadyPolicy):

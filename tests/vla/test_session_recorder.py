@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import multiprocessing
 import os
 import shutil
 import signal
-import threading
-from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -48,16 +45,6 @@ def play(recorder, steps, outcome=Outcome.FAILURE, detail=""):
         recorder.on_step(each)
     info = {"detail": detail} if detail else {}
     recorder.on_episode_end(Episode("task", "push", 3, outcome, len(steps), 1, info=info), None)
-
-
-ENDING = Episode("task", "push", 3, Outcome.FAILURE, 0, 1)
-
-
-def record(recorder, count):
-    """An episode that has not ended yet."""
-    recorder.on_episode_start(seen(0))
-    for tick in range(count):
-        recorder.on_step(step(tick % LENGTH))
 
 
 def recorder_at(root, **options):
@@ -356,36 +343,6 @@ def test_a_disk_that_fills_up_while_an_episode_is_finished_loses_nothing(tmp_pat
     assert [row.length for row in dataset.episodes] == [2]
     assert dataset.episodes[0].metadata["success"]
     assert dataset.verify() == 2
-
-
-def test_nobody_waits_for_a_slow_disk(tmp_path, monkeypatch):
-    may, waited = threading.Event(), []
-    monkeypatch.setattr("os.fdatasync", lambda descriptor: waited.append(may.wait(5)))
-    recorder = recorder_at(tmp_path)
-    record(recorder, 2 * HZ + 5)
-    may.set()
-    recorder.on_episode_end(ENDING, None)
-    assert waited == [True] * 3  # two videos and the rows; asked once, for the first time was not over
-    assert read_dataset(tmp_path)[0].length == 2 * HZ + 5
-
-
-@pytest.mark.parametrize("last", [True, False])
-def test_a_disk_that_cannot_be_brought_up_to_date_is_told(tmp_path, monkeypatch, last):
-    def broken(descriptor):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr("os.fdatasync", broken)
-    recorder = recorder_at(tmp_path)
-    record(recorder, HZ)
-    wait([recorder._journal._synced])
-    if last:
-        with pytest.raises(OSError, match="Input/output error"):
-            recorder.on_episode_end(ENDING, None)
-    else:
-        with pytest.raises(OSError, match="Input/output error"):
-            recorder.on_step(step(HZ))
-        recorder.on_episode_end(ENDING, None)
-    assert read_dataset(tmp_path)[0].length == HZ
 
 
 def test_what_cannot_be_recorded_is_said(tmp_path):
