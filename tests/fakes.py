@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from vla.embodiment import Embodiment
 from vla.evaluation.config import compose_config, to_dict
 from vla.protocols import SafetyStop, SceneRefused
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
@@ -223,16 +222,6 @@ class SteadyPolicy(PushPolicy):
 
     def infer_batch(self, observations: Sequence[Observation]) -> list[ActionChunk]:
         return [self.infer(observation) for observation in observations]
-
-
-class RobotPolicy(SteadyPolicy):
-    """One that says which robot it is for, and whether it looks."""
-
-    def __init__(self, cameras: Sequence[str], state: int, action: int, blind: bool = False) -> None:
-        super().__init__()
-        names = [[f"{part}_{i}" for i in range(size)] for part, size in (("s", state), ("a", action))]
-        self.embodiment = Embodiment("fake", tuple(cameras), tuple(names[0]), tuple(names[1]), chunk=4, hz=20.0)
-        self.blind = blind
 
 
 class FilePolicy(SteadyPolicy):

@@ -11,7 +11,7 @@ from envs.aloha.env import AlohaEnv
 from envs.aloha.robot import START, to_state
 from tests.envs.contract import EnvContract
 from vla.evaluation.config import build, compose_config, to_dict
-from vla.evaluation.plan import EVALUATOR_KEYS
+from vla.evaluation.plan import env_settings
 from vla.protocols import SafetyStop
 from vla.runtime.safety import LimitFilter
 from vla.types import Observation
@@ -21,7 +21,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 def through_the_bus(*overrides: str) -> AlohaEnv:
     config = to_dict(compose_config(CONF, "eval", ["env=aloha_transfer_cube_bus", *overrides]))
-    return build({key: value for key, value in config["env"].items() if key not in EVALUATOR_KEYS}, "env")
+    return build(env_settings(config["env"]), "env")
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_a_policy_that_cannot_be_built_is_refused(tmp_path):
 
 @pytest.mark.parametrize("inference", ["worker", "shared"])
 def test_a_policy_of_another_robot_is_refused_before_the_first_episode(tmp_path, inference):
-    other = ("policy=fake_robot", "policy.cameras=[front,top]", "policy.state=8", "policy.action=7")
+    other = ("policy=fake_robot", "policy.cameras=[front,top]", "policy.state=8", "policy.action=7", "policy.hz=25")
     with pytest.raises(RefusedError) as refused:
         run(tmp_path / "run", *other, f"eval.inference={inference}", "eval.videos=all")
     for part in (
@@ -130,6 +130,7 @@ def test_a_policy_of_another_robot_is_refused_before_the_first_episode(tmp_path,
         "['top'] are not among ['front', 'wrist']",
         "expects 8 numbers, the environment gives 3",
         "gives 7 numbers, the environment takes 2",
+        "plans 25 actions a second, the environment takes 20",
     ):
         assert part in str(refused.value)
     assert read_rows(tmp_path / "run" / "episodes.jsonl") == []

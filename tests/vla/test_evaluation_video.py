@@ -95,14 +95,22 @@ def test_an_error_is_filmed_up_to_where_it_happened(tmp_path):
     assert len(decode(tmp_path / "videos" / "name_error.mp4")[3]) == 3
 
 
-def test_a_full_disk_leaves_no_half_video_and_costs_no_episode(tmp_path, monkeypatch):
-    def full(path, *rest):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+FAILURES = [
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    av.error.ExternalError(0, "Generic error in an external library"),  # is no OSError
+    av.error.ArgumentError(errno.EINVAL, "Invalid argument"),  # is a ValueError
+]
 
-    monkeypatch.setattr(video, "_encode", full)
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_video_that_cannot_be_written_leaves_nothing_and_costs_no_episode(tmp_path, monkeypatch, caplog, failure):
+    def failing(path, *rest):
+        path.write_bytes(b"half")
+        raise failure
+
+    monkeypatch.setattr(video, "_encode", failing)
     recorder, episode, _ = film(tmp_path)
     assert recorder.path is None
     assert episode.outcome == "SUCCESS"
-    assert not list((tmp_path / "videos").glob("*.mp4"))
-    assert not list((tmp_path / "videos").glob(".*"))
+    assert [path.suffix for path in (tmp_path / "videos").iterdir()] == [".jpg"]
+    assert "could not be written" in caplog.text

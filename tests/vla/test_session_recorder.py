@@ -23,6 +23,7 @@ from vla.types import Commander, Episode, Observation, Outcome, Step
 
 PATIENCE_S = 60
 LENGTH = 40
+HZ = 20
 
 
 def seen(tick, words="push", **changes):
@@ -47,7 +48,7 @@ def play(recorder, steps, outcome=Outcome.FAILURE, detail=""):
 
 
 def recorder_at(root, **options):
-    return SessionRecorder(root, hz=20, robot_type="fake", action_names=("x", "gripper"), **options)
+    return SessionRecorder(root, hz=HZ, robot_type="fake", action_names=("x", "gripper"), **options)
 
 
 def test_a_session_becomes_an_episode_with_everything_that_happened(tmp_path):

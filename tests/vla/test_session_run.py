@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -341,14 +340,6 @@ def test_bad_input_is_refused_before_anything_moves(tmp_path, robots, overrides,
     assert message in str(caught.value)
     assert all(robot.log == [] for robot in robots)
     assert not (tmp_path / "run" / "recording").exists()
-
-
-def test_a_policy_of_another_rate_is_refused_on_a_robot_and_said_in_simulation(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.fakes.PushPolicy.embodiment", SimpleNamespace(hz=25.0), raising=False)
-    with pytest.raises(RefusedError, match=r"25 actions a second, this one takes 50; set the robot's rate"):
-        run(tmp_path / "a", "robot=fake", "policy=fake_push", "instruction=wave")
-    _, printed, _ = run(tmp_path / "b", *SIMULATION, "max_s=0.1")
-    assert "25 actions a second, this one takes 20" in printed
 
 
 def test_a_folder_is_used_once_and_a_misspelt_key_is_named(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -26,6 +27,7 @@ from vla.models.openvla_oft.folder import read_folder, write_folder
 from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import CheckpointError, memory_tensor
 from vla.training import train as entry
+from vla.training.log import TrainingLog
 from vla.training.run_folder import keep, save_state
 
 SMALL = dataclasses.replace(LIBERO, images=ImageGeometry(size=28))
@@ -151,11 +153,44 @@ def test_a_torn_configuration_is_named(tmp_path):
 
 def test_a_full_disk_gives_one_message_and_keeps_the_state(tmp_path):
     save_state(tmp_path / "state.pt", {"step": 1})
-    (tmp_path / ".state.pt.part").symlink_to("/dev/full")  # answers as a disk that fills up
+    (tmp_path / ".state.pt.tmp").symlink_to("/dev/full")  # answers as a disk that fills up
     with pytest.raises(EvaluationError, match=r"state\.pt: could not be written \([^\n]*repeat the command[^\n]*$"):
         save_state(tmp_path / "state.pt", {"weights": torch.zeros(1000, 1000)})
     assert torch.load(tmp_path / "state.pt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[: len(content) // 2]])
+@pytest.mark.parametrize("recipe", ["mini", "openvla_oft"])
+def test_a_torn_state_gives_one_message_and_is_left_as_it_is(dataset, tmp_path, oft, capsys, recipe, damage):
+    overrides = (*MINI, "train.steps=1") if recipe == "mini" else (*oft(), "train.steps=1")
+    train(dataset, tmp_path, *overrides)
+    state, log = (tmp_path / "run" / name for name in ("state.pt", "log.jsonl"))
+    state.write_bytes(damage(state.read_bytes()))
+    before = (state.read_bytes(), log.read_bytes())
+    places = (f"datasets=[{dataset}]", f"cache={tmp_path / 'cache'}", f"run_dir={tmp_path / 'run'}")
+    assert entry.main(CONF, [*places, *overrides]) == 2
+    (told,) = capsys.readouterr().err.strip().splitlines()[-1:]
+    assert re.match(r".*state\.pt: cannot be read \(\w+: .*\)\. If it is torn, restore it.*init=.*checkpoint in ", told)
+    assert (state.read_bytes(), log.read_bytes()) == before
+
+
+def test_a_log_is_cut_back_at_once_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    whole = "".join(f'{{"step": {step}}}\n' for step in (1, 2, 3)) + '{"st'
+    path.write_text(whole)
+
+    def killed(descriptor):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vla.files.os.fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            TrainingLog(path, 2)
+    assert path.read_text() == whole
+    TrainingLog(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert [each.name for each in tmp_path.iterdir()] == ["log.jsonl"]
 
 
 def test_the_command_tells_errors_of_the_disk_without_a_trace(tmp_path, capsys):

@@ -16,8 +16,9 @@ from vla.data.lerobot.writer import DatasetWriter
 from vla.data.recorder import Recorder, frame_rate
 from vla.evaluation.config import build
 from vla.evaluation.episode import seed_generators
-from vla.evaluation.plan import EVALUATOR_KEYS
-from vla.protocols import Inference, SceneRefused, SpecPolicy, Subscriber
+from vla.evaluation.fit import attach
+from vla.evaluation.plan import env_settings
+from vla.protocols import Inference, SceneRefused, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import Episode, Outcome
@@ -42,17 +43,21 @@ class Collector:
 
     def run(self, visit: Visit) -> Iterator[Attempt]:
         """Attempt each scene of a visit."""
-        nodes = {k: v for k, v in self.config["env"].items() if k not in EVALUATOR_KEYS}
+        nodes = env_settings(self.config["env"])
         if "suite" in nodes:
             nodes["suite"] = visit.suite
         env = build(nodes, "env", task_id=visit.task_id)
         try:
+<<<<<<< HEAD
             robot_type = getattr(env.unwrapped, "robot_type", UNKNOWN)
             self.writer = DatasetWriter(Path(self.config["root"]), robot_type=robot_type)
             if isinstance(self.policy, SpecPolicy):
                 self.policy.prepare(env.unwrapped.action_spec)
             if hasattr(self.policy, "bind"):
                 self.policy.bind(env.unwrapped)
+=======
+            attach(self.policy, env)
+>>>>>>> fix-b
             yield from self.attempts(env, visit)
         except SceneRefused as error:  # of the task, before its first scene
             for seed in visit.seeds:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from vla.data.episode import ACTION, STATE, EpisodeData
-from vla.data.lerobot.disk import Write
 from vla.data.lerobot.journal import Journal, to_column
 from vla.data.lerobot.recovery import finish_journals
 from vla.data.lerobot.writer import DatasetWriter
+from vla.files import Write
 from vla.types import Commander, Episode, FloatArray, Observation, Outcome, Step
 
 COMMANDERS = tuple(str(commander) for commander in Commander)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import read_json, write_atomic, write_json
+from vla.evaluation.files import read_json, write_json
 from vla.evaluation.html import page, tag
 from vla.evaluation.journal import Row, key_of, read_rows
 from vla.evaluation.plan import EpisodeKey
@@ -20,6 +20,7 @@ from vla.evaluation.statistics import (
     paired_difference_interval,
 )
 from vla.evaluation.summary import align, words_of
+from vla.files import write_atomic
 from vla.types import Outcome
 
 ALPHA = 0.05

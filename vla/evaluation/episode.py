@@ -16,11 +16,11 @@ import gymnasium
 import numpy as np
 
 from vla.evaluation.config import build
-from vla.evaluation.fit import FitCheck, MisfitError, Needs
+from vla.evaluation.fit import FitCheck, MisfitError, Needs, attach
 from vla.evaluation.journal import Row
-from vla.evaluation.plan import EVALUATOR_KEYS, EpisodeKey, Plan
+from vla.evaluation.plan import EpisodeKey, Plan, env_settings
 from vla.evaluation.video import VideoRecorder
-from vla.protocols import Policy, PrefixPolicy, SpecPolicy, Subscriber
+from vla.protocols import Policy, PrefixPolicy, Subscriber
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
@@ -60,9 +60,7 @@ class EpisodeRunner:
             seed_generators(self._plan.episode_seed(key))
             policy = _RenderingApart(self._policy, env)
             spec: ActionSpec = env.unwrapped.action_spec  # type: ignore[attr-defined]
-            subscribers: list[Subscriber] = [last]
-            if self._needs is not None:
-                subscribers.append(FitCheck(self._needs, spec))
+            subscribers: list[Subscriber] = [last, FitCheck(self._needs, spec)]
             if self._plan.settings.videos == "all":
                 recorder = VideoRecorder(
                     self._folder / "videos" / video_stem(key),
@@ -108,16 +106,9 @@ class EpisodeRunner:
     def _env_for(self, task_id: int) -> Env:
         if self._env is None or self._task_id != task_id:
             self.close()  # before building the next: two would not fit in memory; also what an error left behind
-            arguments = {k: v for k, v in self._plan.config["env"].items() if k not in EVALUATOR_KEYS}
-            env: Env = build(arguments, "env", task_id=task_id)
+            env: Env = build(env_settings(self._plan.config["env"]), "env", task_id=task_id)
             self._env, self._task_id = env, task_id
-            if isinstance(self._policy, SpecPolicy):
-                try:
-                    self._policy.prepare(env.unwrapped.action_spec)  # type: ignore[attr-defined]
-                except ValueError as error:
-                    raise MisfitError(str(error)) from error
-            if hasattr(self._policy, "bind"):
-                self._policy.bind(env.unwrapped)
+            attach(self._policy, env)
         return self._env
 
 

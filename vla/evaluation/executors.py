@@ -16,6 +16,8 @@ import numpy as np
 
 from vla.evaluation.config import build, compose_config, to_dict
 from vla.evaluation.episode import seed_generators
+from vla.evaluation.fit import attach
+from vla.evaluation.plan import env_settings
 from vla.evaluation.statistics import wilson
 from vla.runtime.inference.executor import Executor
 from vla.runtime.loop import run_episode
@@ -168,15 +170,12 @@ def compare(
     for suite, task in [(suite, task) for suite, ids in tasks.items() for task in ids]:
         common = (f"env.suite={suite}", "env.cameras=[]", "policy=expert_chunked", f"policy.chunk={CHUNK}")
         config = to_dict(compose_config(conf, "eval", [*common, f"policy.substeps={SUBSTEPS}"]))
-        arguments = {
-            key: value for key, value in config["env"].items() if key not in ("tasks", "benchmark", "preflight")
-        }
-        env = Disturbed(build(arguments, "env", task_id=task))
+        env = Disturbed(build(env_settings(config["env"]), "env", task_id=task))
         for name, latency, overrides in _settings(names):
             policy_options = ("policy=expert",) if name == REFERENCE else (*common[2:], f"policy.substeps={SUBSTEPS}")
             options = to_dict(compose_config(conf, "eval", [*policy_options, *overrides]))
             policy = build(options["policy"], "policy")
-            policy.bind(env.unwrapped)
+            attach(policy, env)
             inference = build(options["runtime"], "runtime")(policy)
             for trial in trials:
                 _run(env, inference, trial, found.setdefault((name, latency), Measured()), name == REFERENCE)

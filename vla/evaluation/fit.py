@@ -1,11 +1,19 @@
-"""Whether policy and environment belong together: found out from the first observation, before any action."""
+"""Policy and environment are brought together, if they belong together: that is found out before any action.
+
+An evaluation compares at its first observation, a session before a robot is connected.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
 
 from vla.embodiment import Embodiment
 from vla.evaluation.errors import RefusedError
+from vla.protocols import Policy, PrivilegedPolicy, SpecPolicy
 from vla.types import ActionSpec, Episode, Observation, Step
 
 
@@ -22,12 +30,14 @@ class Needs:
         cameras: those it looks at.
         state: S, 0 if it gets no state.
         action: A.
+        hz: [1/s] rate of the actions in its chunks.
     """
 
     robot: str
     cameras: tuple[str, ...]
     state: int
     action: int
+    hz: float
 
 
 def needs_of(policy: object) -> Needs | None:
@@ -36,7 +46,57 @@ def needs_of(policy: object) -> Needs | None:
     if not isinstance(embodiment, Embodiment):
         return None
     cameras = () if getattr(policy, "blind", False) else embodiment.cameras
-    return Needs(embodiment.name, cameras, len(embodiment.state), len(embodiment.action))
+    return Needs(embodiment.name, cameras, len(embodiment.state), len(embodiment.action), embodiment.hz)
+
+
+def check_fit(needs: Needs | None, spec: ActionSpec, cameras: Collection[str] | None, state: int | None) -> None:
+    """Compare what a policy needs with what there is.
+
+    Args:
+        needs: of the policy; None: nothing is known, so anything goes.
+        spec: of the environment.
+        cameras: those that there are; None if that is not known yet.
+        state: S of the environment; None if that is not known yet.
+
+    Raises:
+        MisfitError: a camera is missing, or state, action or control rate are others; names all differences.
+    """
+    if needs is None:
+        return
+    wrong = []
+    missing = [camera for camera in needs.cameras if cameras is not None and camera not in cameras]
+    if missing:
+        wrong.append(
+            f"cameras: the policy looks at {list(needs.cameras)}, {missing} are not among {list(cameras or ())}"
+        )
+    if state is not None and needs.state not in (0, state):
+        wrong.append(f"state: the policy expects {needs.state} numbers, the environment gives {state}")
+    if needs.action != len(spec.names):
+        wrong.append(f"action: the policy gives {needs.action} numbers, the environment takes {len(spec.names)}")
+    if needs.hz != spec.hz:
+        wrong.append(f"rate: the policy plans {needs.hz:g} actions a second, the environment takes {spec.hz:g}")
+    if wrong:
+        differences = "\n".join(f"  - {text}" for text in wrong)
+        raise MisfitError(
+            f"policy: one for the robot {needs.robot!r} does not fit this environment:\n{differences}\n"
+            "Choose a policy or policy.checkpoint of this robot, another env or robot, or other cameras or rate of it."
+        )
+
+
+def attach(policy: Policy, env: gymnasium.Env[Any, Any]) -> None:
+    """Tell a policy what it must know of the environment in which its next episodes are.
+
+    Raises:
+        MisfitError: it cannot act on such a robot.
+    """
+    unwrapped: Any = env.unwrapped
+    if isinstance(policy, SpecPolicy):
+        try:
+            policy.prepare(unwrapped.action_spec)
+        except ValueError as error:
+            raise MisfitError(str(error)) from error
+    if isinstance(policy, PrivilegedPolicy):
+        policy.bind(unwrapped)
 
 
 class FitCheck:
@@ -47,7 +107,7 @@ class FitCheck:
         spec: of the environment.
     """
 
-    def __init__(self, needs: Needs, spec: ActionSpec) -> None:
+    def __init__(self, needs: Needs | None, spec: ActionSpec) -> None:
         self._needs = needs
         self._spec = spec
 
@@ -55,26 +115,9 @@ class FitCheck:
         """Compare; no image is drawn.
 
         Raises:
-            MisfitError: a camera is missing, or state or action have another length.
+            MisfitError: see `check_fit`.
         """
-        needs, there = self._needs, list(observation.images)
-        wrong = []
-        if missing := [camera for camera in needs.cameras if camera not in there]:
-            wrong.append(f"cameras: the policy looks at {list(needs.cameras)}, {missing} are not among {there}")
-        if needs.state not in (0, len(observation.state)):
-            wrong.append(
-                f"state: the policy expects {needs.state} numbers, the environment gives {len(observation.state)}"
-            )
-        if needs.action != len(self._spec.names):
-            wrong.append(
-                f"action: the policy gives {needs.action} numbers, the environment takes {len(self._spec.names)}"
-            )
-        if wrong:
-            differences = "\n".join(f"  - {text}" for text in wrong)
-            raise MisfitError(
-                f"policy: one for the robot {needs.robot!r} does not fit this environment:\n{differences}\n"
-                "Choose a policy or policy.checkpoint of this robot, another env, or other env.cameras."
-            )
+        check_fit(self._needs, self._spec, tuple(observation.images), len(observation.state))
 
     def on_step(self, step: Step) -> None:
         """Nothing to check."""

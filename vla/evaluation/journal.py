@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from vla.evaluation.errors import EvaluationError
-from vla.evaluation.files import lock, write_atomic
+from vla.evaluation.files import lock
 from vla.evaluation.plan import EpisodeKey
+from vla.files import write_atomic
 
 Row = dict[str, Any]  # one episode; has at least ROW_FIELDS
 ROW_FIELDS = (

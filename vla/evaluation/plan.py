@@ -15,6 +15,11 @@ from vla.types import TaskSpec
 EVALUATOR_KEYS = ("tasks", "benchmark", "preflight")  # in the env config, but not for the env's constructor
 
 
+def env_settings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an env config goes to the environment's constructor."""
+    return {key: value for key, value in node.items() if key not in EVALUATOR_KEYS}
+
+
 @dataclass(frozen=True, order=True)
 class EpisodeKey:
     """Names one episode of a plan."""
@@ -90,7 +95,7 @@ class Plan:
         """What determines the rows: the same identity gives the same rows but for time fields."""
         settings = self.settings
         return {
-            "env": {key: value for key, value in self.config["env"].items() if key not in EVALUATOR_KEYS},
+            "env": env_settings(self.config["env"]),
             "policy": self.config["policy"],
             "runtime": self.config["runtime"],
             "suite": self.suite,

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from vla.evaluation.config import flatten
 from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import read_json, write_atomic, write_json
+from vla.evaluation.files import read_json, write_json
 from vla.evaluation.plan import Plan
+from vla.files import TEMPORARY, write_atomic
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class RunFolder:
             )
         for name in ("logs", "videos"):
             (self.path / name).mkdir(exist_ok=True)
-        for left_over in (self.path / "videos").glob(".*.tmp.*"):  # of workers that were killed
+        for left_over in (self.path / "videos").glob(f".*{TEMPORARY}"):  # of workers that were killed
             left_over.unlink()
 
     def claim_fingerprint(self, fingerprint: Mapping[str, Any], allow_drift: bool) -> list[str]:

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from vla.evaluation.files import replace_atomic
+from vla.files import replace_atomic
 from vla.types import Episode, Image, Observation, Outcome, Step
 
 CAMERAS = 2  # side by side, in the order of the observation
@@ -76,7 +76,7 @@ class VideoRecorder:
                 path.with_suffix(".jpg"), lambda file: _write_jpeg(file, _strip(self._views, self._first_width))
             )
             replace_atomic(path, lambda file: _encode(file, frames, self._rate, episode.instruction, comment))
-        except OSError:  # of the disk or of FFmpeg
+        except (OSError, av.FFmpegError):  # of the disk; or of FFmpeg, whose errors are not all of the system
             LOG.exception("%s could not be written", path)
             return
         self.path = path
@@ -134,7 +134,7 @@ def _write_jpeg(path: Path, image: Image) -> None:
 
 def _encode(path: Path, frames: list[Image], rate: Fraction, title: str, comment: str) -> None:
     """Write H.264 yuv420p with the index in front, so that a browser starts before it has all."""
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         container.metadata.update({"title": title, "comment": comment})
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.height, stream.width = frames[0].shape[:2]

@@ -19,8 +19,9 @@ from vla.data.session_recorder import SessionRecorder
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.episode import seed_generators
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError, nearest
+from vla.evaluation.fit import attach, check_fit, needs_of
 from vla.policies.hold import HoldPolicy
-from vla.protocols import Inference, SpecTeleoperator, Subscriber
+from vla.protocols import Inference, PrivilegedPolicy, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
@@ -145,16 +146,10 @@ class _Session:
                 self._teleoperator.prepare(stage.spec)
             except ValueError as error:
                 raise RefusedError(str(error)) from error
-        if hasattr(policy, "bind"):
-            if not stage.simulated:
-                raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
-            policy.bind(stage.env.unwrapped)
-        trained = getattr(getattr(policy, "embodiment", None), "hz", stage.spec.hz)
-        if trained != stage.spec.hz:
-            text = f"policy: its chunks are for {trained:g} actions a second, this one takes {stage.spec.hz:g}"
-            if not stage.simulated:
-                raise RefusedError(f"{text}; set the robot's rate, or choose another policy.")
-            self._say(text)
+        if isinstance(policy, PrivilegedPolicy) and not stage.simulated:
+            raise RefusedError(f"policy: {type(policy).__name__} reads a simulator; a robot has none.")
+        check_fit(needs_of(policy), stage.spec, stage.cameras, stage.state_size)
+        attach(policy, stage.env)
         if config["runtime"].get("latency_s") == "background":
             _check_background(policy, stage, config["runtime"]["pace"])
         # Doing nothing means something else to each robot; an executor of zeros would not know.
@@ -196,7 +191,7 @@ class _Session:
         trial = config["first_trial"] + number
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
-        film = Film(self._folder / "videos" / f"episode_{number:03d}.mp4", stage.spec.hz) if config["film"] else None
+        film = self._make_film(number) if config["film"] else None
         subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally]
         subscribers += [film] if film else []
         if self._recorder:
@@ -216,6 +211,7 @@ class _Session:
             if tally.episode is not None:
                 row = tally.row(number, stage.env.pacer)
                 row["video"] = str(film.path) if film and film.path else None
+                row["video_dropped"] = film.dropped if film else 0
                 fresh = self._recorder.recorded[recorded:] if self._recorder else []
                 row["recording"] = fresh[-1] if fresh else None
                 row["refused"] = tally.episode.outcome == Outcome.STOPPED and not stage.inbox.stop_reason
@@ -247,12 +243,18 @@ class _Session:
             self._stream.write(f"recording: {self._recorder.root} (episodes {episodes})\n")
         for row in self.rows:
             if row["video"]:
-                self._stream.write(f"video: {row['video']}\n")
+                dropped = row["video_dropped"]
+                lacks = f" ({dropped} frames left out, so that ticks keep time)" if dropped else ""
+                self._stream.write(f"video: {row['video']}{lacks}\n")
 
     def close(self) -> None:
         """Finish the dataset."""
         if self._recorder and self._recorder.recorded:
             self._recorder.close()
+
+    def _make_film(self, number: int) -> Film:
+        path = self._folder / "videos" / f"episode_{number:03d}.mp4"
+        return Film(path, self._stage.spec.hz, drop=_in_real_time(self._stage, self._config["runtime"]["pace"]))
 
     def _make_recorder(self) -> SessionRecorder:
         config, stage = self._config, self._stage
@@ -319,13 +321,18 @@ def _executor(settings: Mapping[str, Any], policy: Any) -> Inference:
 
 
 def _check_background(policy: Any, stage: Stage, pace: str) -> None:
-    if hasattr(policy, "bind"):
+    if isinstance(policy, PrivilegedPolicy):
         raise RefusedError(
             f"runtime.latency_s: {type(policy).__name__} reads the simulator, which moves on while it thinks in the "
             "background; expected seconds, or measured."
         )
-    if stage.simulated and pace != "realtime":
+    if not _in_real_time(stage, pace):
         raise RefusedError(f"runtime.latency_s: background needs runtime.pace=realtime, got {pace}.")
+
+
+def _in_real_time(stage: Stage, pace: str) -> bool:
+    """Whether each tick has its time, so that nobody may keep the loop waiting."""
+    return not stage.simulated or pace == "realtime"
 
 
 def _stage(config: dict[str, Any], clock: Clock) -> Stage:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from vla.evaluation.config import build
 from vla.evaluation.errors import EvaluationError, RefusedError
-from vla.evaluation.plan import EVALUATOR_KEYS
+from vla.evaluation.plan import env_settings
 from vla.runtime.clock import Clock
 from vla.runtime.inbox import Inbox
 from vla.runtime.paced_env import PacedEnv
@@ -51,6 +52,15 @@ class Stage:
         """What an action means."""
         spec: ActionSpec = self.env.unwrapped.action_spec  # type: ignore[attr-defined]
         return spec
+
+    @property
+    def state_size(self) -> int | None:
+        """S; None if unknown."""
+        if self.state_names:
+            return len(self.state_names)
+        spaces = self.env.observation_space
+        state = spaces.get("state") if isinstance(spaces, gymnasium.spaces.Dict) else None
+        return int(state.shape[0]) if state is not None and state.shape else None
 
     def connect(self) -> None:
         """Connect the robot, if it is one.
@@ -96,7 +106,7 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
     tasks = {task.id: task for task in benchmark.tasks}
     if task_id not in tasks:
         raise RefusedError(f"task: {benchmark.name} has the tasks {min(tasks)} to {max(tasks)}, got {task_id}.")
-    settings = {key: value for key, value in node.items() if key not in EVALUATOR_KEYS}
+    settings = env_settings(node)
     task = tasks[task_id]
     inbox = Inbox(instruction or task.instruction)
     try:

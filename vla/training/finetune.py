@@ -17,7 +17,7 @@ from torch import Tensor
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
 from vla.training.device import moved
 from vla.training.lora import trained_parameters
-from vla.training.run_folder import save_state
+from vla.training.run_folder import load_state, save_state
 from vla.training.schedule import Schedule
 
 Batch = tuple[Inputs, Tensor]  # observations, normalised actions (B, K, A)
@@ -121,9 +121,10 @@ class Finetuner:
         """Continue where `save` was called.
 
         Raises:
-            ValueError: the file is of another model.
+            RefusedError: the file is torn, or cannot be read.
+            ValueError: it is of another model.
         """
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_state(path)
         trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         if different := trained ^ set(state["weights"]):
             raise ValueError(f"{path}: trained weights differ from this model's, for one in {sorted(different)[:3]}")

@@ -5,6 +5,7 @@ With the mean absolute error a movement that follows in few of many similar fram
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import distributed
 from tqdm import tqdm
 
+from vla.files import write_atomic
 from vla.models.mini.model import MiniVLA
 from vla.training.device import moved
 from vla.training.run_folder import STATE, rank, writing
@@ -57,10 +59,9 @@ def frame_errors(model: MiniVLA, samples: Samples, path: Path) -> np.ndarray:
     found = errors.cpu().numpy()
     if mine == 0:
         with writing(path):
-            part_path = path.with_name(f".{path.name}.part")
-            with part_path.open("wb") as file:
-                np.save(file, found)
-            part_path.replace(path)
+            content = io.BytesIO()
+            np.save(content, found)
+            write_atomic(path, content.getvalue())
     return found
 
 

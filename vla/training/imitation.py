@@ -17,7 +17,7 @@ from vla.models.mini.loss import LossWeights, losses
 from vla.models.mini.model import MiniVLA, channels_last
 from vla.training.device import moved, training_device
 from vla.training.log import TrainingLog
-from vla.training.run_folder import STATE, rank, save_state
+from vla.training.run_folder import STATE, load_state, rank, save_state
 from vla.training.samples import Samples
 
 
@@ -164,12 +164,13 @@ class Imitation:
         """Go on where `save` was called last; False if it never was.
 
         Raises:
+            RefusedError: the state is torn, or cannot be read.
             ValueError: the state is of another model.
         """
         path = self._folder / STATE
         if not path.exists():
             return False
-        state = torch.load(path, map_location=self._device, weights_only=True)
+        state = load_state(path)
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])

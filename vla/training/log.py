@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from vla.files import write_atomic
+
 
 class TrainingLog:
     """Appends to a log; a training that is continued first cuts it back to where it goes on.
@@ -23,7 +25,7 @@ class TrainingLog:
         self._path, self._started = path, time.monotonic()
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
-            path.write_text("".join(f"{line}\n" for line in kept))
+            write_atomic(path, "".join(f"{line}\n" for line in kept).encode())  # a kill now must not take the log
 
     def __enter__(self) -> TrainingLog:
         self._file = self._path.open("a", buffering=1)

@@ -21,6 +21,7 @@ from vla.data.frames import Frames
 from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.evaluation.files import write_json
 from vla.evaluation.run_folder import describe_differences
+from vla.files import replace_atomic
 
 STATE = "state.pt"
 
@@ -72,14 +73,25 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         EvaluationError: it cannot be written; the state before it is safe.
     """
-    part = path.with_name(f".{path.name}.part")
     with writing(path):
-        try:
-            torch.save(state, part)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        replace_atomic(path, lambda temporary: torch.save(state, temporary))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; tensors are on the CPU.
+
+    Raises:
+        RefusedError: it is empty or torn, or cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch says in at least six ways that a file is torn
+        raise RefusedError(
+            f"{path}: cannot be read ({type(error).__name__}: {_first_line(error)}). If it is torn, restore it, or "
+            f"delete it to begin anew; init={path.with_name('checkpoint')} in another run_dir begins with the weights "
+            "that were saved last."
+        ) from error
+    return state
 
 
 @contextmanager

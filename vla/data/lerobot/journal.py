@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 
 from vla.data.episode import Column, EpisodeData
-from vla.data.lerobot.disk import Write, locked, make_folder, put
+from vla.data.lerobot.disk import locked, make_folder, put
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import JOURNALS, LOCK, to_json
 from vla.data.lerobot.video import StreamEncoder
+from vla.files import Write, write_all
 from vla.types import FloatArray, Image
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ UNFINISHED = {
 
 class Journal:
     """Writes one. Pictures are encoded and written by a thread of their own, rows by the caller.
+
+    Another thread brings both to the disk, about once a second: that may take long, and nobody waits for it.
 
     Args:
         root: folder of the dataset.
@@ -102,6 +105,8 @@ class Journal:
         self._ends = dict.fromkeys(images, 0)
         self._pool = ThreadPoolExecutor(1, "journal")
         self._shown: Future[None] | None = None
+        self._disk = ThreadPoolExecutor(1, "journal disk")
+        self._synced: Future[None] | None = None
         self.show(images)
 
     def show(self, images: Mapping[str, Image]) -> None:
@@ -118,8 +123,9 @@ class Journal:
 
         Raises:
             ValueError: NaN or infinity, or pictures of another size than the first.
-            OSError: of the disk.
+            OSError: of the disk, now or when it was last brought up to date.
         """
+        self._check_synced()
         if self._shown is not None:
             self._shown.result()
             self._shown = None
@@ -130,26 +136,38 @@ class Journal:
         }
         self._write_line(row)
         self.frames += 1
-        if self.frames % self._fps == 0:
-            self._pool.submit(self._sync)  # a kill loses nothing; a power cut loses at most a second
+        if self.frames % self._fps == 0 and self._synced is None:  # a slow disk is asked less often
+            self._synced = self._disk.submit(self._sync)  # a kill loses nothing; a power cut about a second
 
     def end(self, metadata: Mapping[str, Any], last_event: str = "") -> None:
         """The episode is over; `metadata` is added to that of the start, `last_event` to the events of the last row."""
         self._write_line({"end": dict(metadata), "last_event": last_event})
 
     def close(self) -> None:
-        """Stop writing; the journal can be made an episode now. Any number of times."""
+        """Stop writing; the journal can be made an episode now. Any number of times.
+
+        Raises:
+            OSError: of the disk, when it was last brought up to date; the journal is closed all the same.
+        """
         if self._held is None:
             return
         self._pool.shutdown(wait=True)
+        self._disk.shutdown(wait=True)
         for descriptor in (self._rows, *self._streams.values(), self._held):
             os.close(descriptor)
         self._held = None
+        self._check_synced()
+
+    def _check_synced(self) -> None:
+        """Raise, once, what went wrong on the disk; do not wait for it."""
+        if self._synced is not None and self._synced.done():
+            synced, self._synced = self._synced, None
+            synced.result()
 
     def _write_line(self, content: Mapping[str, Any]) -> None:
         line = (json.dumps(content, allow_nan=False) + "\n").encode()
         try:
-            _write_all(self._write, self._rows, line)
+            write_all(self._rows, line, self._write)
         except OSError:
             os.ftruncate(self._rows, self._size)  # a torn line may only be the last one
             raise
@@ -159,7 +177,7 @@ class Journal:
         ends = dict(self._ends)
         for camera, image in images.items():
             content = self._encoders[camera].encode(image)
-            _write_all(self._write, self._streams[camera], content)
+            write_all(self._streams[camera], content, self._write)
             ends[camera] += len(content)
         self._ends = ends
 
@@ -239,9 +257,3 @@ def to_column(values: Sequence[Any]) -> Column:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-
-def _write_all(write: Write, descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[write(descriptor, bytes(rest)) :]

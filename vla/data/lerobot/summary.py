@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from vla.data.episode import ACTION
 from vla.data.lerobot import statistics, tables
-from vla.data.lerobot.disk import Write, put
+from vla.data.lerobot.disk import put
 from vla.data.lerobot.layout import STATS, column_features, files_of, to_json, video_keys
+from vla.files import Write
 
 
 def summarize(root: Path, info: Mapping[str, Any], write: Write = os.write) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from vla.data.episode import EpisodeData
 from vla.data.lerobot import tables
-from vla.data.lerobot.disk import TEMPORARY, Write, adopt, locked, make_folder, put
+from vla.data.lerobot.disk import adopt, locked, make_folder, put
 from vla.data.lerobot.encoded import EncodedEpisode
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import (
@@ -34,6 +34,7 @@ from vla.data.lerobot.layout import (
     video_keys,
 )
 from vla.data.lerobot.summary import summarize
+from vla.files import TEMPORARY, Write
 
 
 class DatasetWriter:

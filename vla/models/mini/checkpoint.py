@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vla.embodiment import Embodiment
+from vla.files import replace_atomic, write_atomic
 from vla.models.mini.config import MiniConfig
 from vla.models.mini.model import MiniVLA
 from vla.models.openvla_oft.weights import CheckpointError
@@ -66,9 +67,8 @@ def write_checkpoint(folder: Path, checkpoint: MiniCheckpoint) -> None:
         name: tensor.half() if tensor.is_floating_point() and "running" not in name else tensor
         for name, tensor in checkpoint.weights.items()
     }
-    part = folder / f".{WEIGHTS}"
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, part)
-    part.replace(folder / WEIGHTS)
+    stored = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    replace_atomic(folder / WEIGHTS, lambda temporary: save_file(stored, temporary))
     manifest = {
         "format": FORMAT,
         "network": checkpoint.config.to_dict(),
@@ -76,9 +76,7 @@ def write_checkpoint(folder: Path, checkpoint: MiniCheckpoint) -> None:
         "statistics": dict(checkpoint.statistics),
         "recipe": dict(checkpoint.recipe),
     }
-    part = folder / f".{MANIFEST}"
-    part.write_text(json.dumps(manifest, indent=1) + "\n")
-    part.replace(folder / MANIFEST)
+    write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def read_checkpoint(folder: str | Path) -> MiniCheckpoint:

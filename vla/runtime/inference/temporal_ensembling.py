@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -10,6 +11,8 @@ from vla.protocols import Policy
 from vla.runtime.inference.executor import Executor
 from vla.runtime.inference.latency import LatencySetting
 from vla.types import FloatArray
+
+LOG = logging.getLogger(__name__)
 
 
 class TemporalEnsembling(Executor):
@@ -22,7 +25,8 @@ class TemporalEnsembling(Executor):
     Args:
         policy: whom to ask.
         m: how fast weights fall from the oldest chunk to the newest; 0 weighs all alike.
-        latency_s: [s] see `Latency`. A chunk takes part from when it arrives, for the ticks it was planned for.
+        latency_s: [s] see `Latency`. A chunk takes part from when it arrives, for the ticks it was planned for. One
+            that arrives after all of them is an error, but in the background, where it is dropped.
         jitter_s: [s] see `Latency`.
     """
 
@@ -45,7 +49,11 @@ class TemporalEnsembling(Executor):
         return True
 
     def _arrive(self, actions: FloatArray, asked: int) -> None:
-        self._check_outlasts_latency(len(actions), self._tick - asked)
+        elapsed = self._tick - asked
+        if self._latency.background and elapsed >= len(actions):  # a slow moment, such as the first query
+            LOG.warning("policy: it took %d ticks to plan %d actions; they are dropped", elapsed, len(actions))
+            return
+        self._check_outlasts_latency(len(actions), elapsed)
         self._plans.append((asked, actions))
 
     def _take(self) -> tuple[FloatArray | None, int | None]:
