@@ -48,16 +48,9 @@ class Collector:
             nodes["suite"] = visit.suite
         env = build(nodes, "env", task_id=visit.task_id)
         try:
-<<<<<<< HEAD
             robot_type = getattr(env.unwrapped, "robot_type", UNKNOWN)
             self.writer = DatasetWriter(Path(self.config["root"]), robot_type=robot_type)
-            if isinstance(self.policy, SpecPolicy):
-                self.policy.prepare(env.unwrapped.action_spec)
-            if hasattr(self.policy, "bind"):
-                self.policy.bind(env.unwrapped)
-=======
             attach(self.policy, env)
->>>>>>> fix-b
             yield from self.attempts(env, visit)
         except SceneRefused as error:  # of the task, before its first scene
             for seed in visit.seeds:
