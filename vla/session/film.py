@@ -110,9 +110,8 @@ class Film:
     def _giving_up(self) -> Iterator[None]:
         try:
             yield
-        except (
-            Exception
-        ):  # of the disk, of FFmpeg, whose errors are not all OSErrors, or of ours: nobody else would hear
+        except Exception:
+            # Of the disk, of FFmpeg, whose errors are not all OSErrors, or of ours: nobody else would hear of it.
             LOG.exception("%s could not be written; there will be no film", self._target)
             self._abandon()
 
