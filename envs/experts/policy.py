@@ -132,7 +132,10 @@ class LiberoExpert:
 
     @staticmethod
     def _must_withdraw(world: World, skill: Skill) -> bool:
-        return is_around(world, *skill.around) or (is_entangled(world) and not isinstance(skill, TILTED))
+        if is_around(world, *skill.around):
+            return True
+        carries = any(world.held(name) for name in skill.around if name in world.movable)  # letting go would lose it
+        return is_entangled(world) and not isinstance(skill, TILTED) and not carries
 
     def _next_skill(self, world: World) -> Skill:
         for goal in self._goals:

@@ -17,6 +17,7 @@ from envs.experts.geometry import (
     yaw_of,
 )
 from envs.experts.grasps import Preferences, plan_grasps
+from envs.experts.policy import LiberoExpert
 from envs.experts.servo import ROTATION_SLEW, SLEW, Command, Servo
 from envs.experts.skills.withdraw import Withdraw, is_entangled
 from envs.experts.world import Pose
@@ -174,6 +175,20 @@ LEVEL = hand_frame(np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]))
 )
 def test_a_tilted_hand_is_entangled_beside_fixtures_only(hand, rotation, entangled):
     assert is_entangled(Beside(hand, rotation)) is entangled
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_tilted_hand_beside_a_fixture_lets_go_of_nothing_that_it_carries(held):
+    class Carrying(Beside):
+        movable, turnable = ("bowl",), ()
+
+        def held(self, name):
+            return held
+
+    class Carry:
+        around = ("bowl",)
+
+    assert LiberoExpert._must_withdraw(Carrying((0.18, 0.0, 0.2), LEVEL), Carry()) is not held
 
 
 def test_a_hand_opens_before_it_backs_out_and_stops_when_it_is_free():

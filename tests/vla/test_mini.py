@@ -372,3 +372,20 @@ def test_words_with_few_frames_can_be_drawn_as_often_as_the_others(balance, shar
     samples = Samples([few], statistics, Normalization.BOUNDS, TINY.chunk, Augmentation(), 0, balance)
     drawn = np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(8)])
     assert np.mean(drawn > 0) == pytest.approx(share, abs=0.06)
+
+
+def test_what_is_left_out_is_never_drawn():
+    task, state = np.repeat([0, 1], [4, 36]), np.repeat([[1.0], [0.0]], [4, 36], axis=0).astype(np.float32)
+    whole = dataclasses.replace(
+        make_frames(40), task=task, instructions=("seldom", "often"), state=state * np.ones(8, np.float32)
+    )
+    statistics = make_statistics([whole], 3)
+    samples = Samples([whole, whole], statistics, Normalization.BOUNDS, TINY.chunk, Augmentation(), 0)
+    samples.leave_out({"seldom": [0, 1], "often": [1]})
+    samples.focus(np.linspace(0, 1, 80), 1.0)  # the one does not undo the other
+    states = np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(8)])
+    assert (states < 0).all()
+    with pytest.raises(ValueError, match=r"expected one of its instructions, \['often', 'seldom'\], got 'never'"):
+        samples.leave_out({"never": [0]})
+    with pytest.raises(ValueError, match="nothing is left"):
+        samples.leave_out({"seldom": [0, 1], "often": [0, 1]})

@@ -206,6 +206,18 @@ def test_balance_may_be_a_whole_number(dataset, tmp_path, balance):
     train(dataset, tmp_path, *MINI, "train.steps=1", f"balance={balance}")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{pick up:[elsewhere]}", r"leave_out: expected some of datasets=\[.*\], got elsewhere"),
+        ("{fly away:[DATASET]}", r"leave_out: expected one of its instructions, .*got 'fly away'"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(dataset, tmp_path, given, told):
+    with pytest.raises(RefusedError, match=told):
+        train(dataset, tmp_path, *MINI, "train.steps=1", f"leave_out={given.replace('DATASET', str(dataset))}")
+
+
 @pytest.mark.parametrize("keyframes", [0, 1, 3])
 def test_keyframes_that_the_data_do_not_hold_are_refused(dataset, tmp_path, keyframes):
     with pytest.raises((RefusedError, ValueError), match=rf"model\.keyframes: expected .*got {keyframes}"):

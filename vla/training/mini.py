@@ -62,6 +62,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         config["seed"],
         config["balance"],
     )
+    _leave_out(samples, config["leave_out"] or {}, config["datasets"])
     model = _model(network, start)
     if config["transfer"]:
         new = transfer(model, read_checkpoint(config["transfer"]), embodiment.cameras)
@@ -141,6 +142,15 @@ def describe(
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0, boxes=dict(boxes)),
     )
+
+
+def _leave_out(samples: Samples, told: Mapping[str, Sequence[str]], datasets: Sequence[str]) -> None:
+    if unknown := sorted({root for roots in told.values() for root in roots} - set(datasets)):
+        raise RefusedError(f"leave_out: expected some of datasets={list(datasets)}, got {unknown[0]}")
+    try:
+        samples.leave_out({words: [datasets.index(root) for root in roots] for words, roots in told.items()})
+    except ValueError as error:
+        raise RefusedError(f"leave_out: {error}") from error
 
 
 def _check_focus(config: Mapping[str, Any]) -> None:

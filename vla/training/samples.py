@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,28 @@ class Samples:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def leave_out(self, told: Mapping[str, Collection[int]]) -> None:
+        """Never draw what was told in some words in some of the sets.
+
+        Args:
+            told: the numbers of the sets, for each instruction.
+
+        Raises:
+            ValueError: a set has no such instruction, or nothing would be left.
+        """
+        out = np.zeros(len(self), dtype=bool)
+        for words, sets in told.items():
+            for which in sets:
+                frames = self._frames[which]
+                if words not in frames.instructions:
+                    raise ValueError(f"expected one of its instructions, {sorted(frames.instructions)}, got {words!r}")
+                end = int(self._ends[which])
+                out[end - len(frames) : end] |= frames.task == frames.instructions.index(words)
+        if out.all():
+            raise ValueError("nothing is left to learn from")
+        self._weights = np.where(out, 0.0, self._weights)
+        self._chances = _rising(self._weights)
 
     def focus(self, errors: np.ndarray, power: float) -> None:
         """Draw a frame more often the worse it is known, by (its error / the mean one) ** power.

@@ -18,13 +18,14 @@ from envs.experts.world import STRETCH_COMFORT, World
 from vla.protocols import SceneRefused
 from vla.types import FloatArray
 
-AHEAD = 0.03  # [m] the tips push this far ahead of the middle: farther out the plate tips over
+AHEAD = 0.02  # [m] the tips push this far ahead of the middle: farther out they tip the plate, or slip off
 LOW = 0.015  # [m] an object is climbed and jams unless it is this much taller than the plate
 NUDGE = 0.03  # [m] taller ones may reach this much farther into the way: they are pushed aside
-PRESS = 0.008  # [m] the tips are sent this far below the surface; 30 mm would lock the plate to the table
+PRESS = 0.014  # [m] the tips are sent this far below the surface: less slips, 30 mm would lock the plate to the table
 OVER = 0.04  # [m] above the surface before going down
 CLOSED = 0.01  # [m] of opening at most
 INSET = 0.015  # [m] the goal is this far inside the region
+BEYOND = 0.03  # [m] past the goal that the tips are sent: a learner that slows down before the edge stops there
 GRAZE = 0.012  # [m] things that reach this little into the way are nudged aside
 ON_IT, TOUCHING = 0.03, 0.012  # [m] the tips are this near to where they push, and this near to the surface
 SLIPPED = 0.055  # [m] from the middle: the tips have left the plate
@@ -133,8 +134,8 @@ class Push(Phases):
         if away > SLIPPED or self._since_best > LOST_GRIP_STEPS:
             self._start("clear")
             return hold(world, close=True)
-        goal = np.append(self._target + AHEAD * direction, contact[2] - PRESS)
-        return Command(goal, vertical_hand(REST_YAW), True, 0.6)
+        goal = np.append(self._target + (AHEAD + BEYOND) * direction, contact[2] - PRESS)
+        return Command(goal, vertical_hand(REST_YAW), True)
 
     def _retreat(self, world: World) -> Command | None:
         if world.hand.position[2] > self._at[2] + 0.06 or self._steps > 25:
