@@ -236,9 +236,9 @@ class FilePolicy(SteadyPolicy):
 
 
 class BoundPolicy(SteadyPolicy):
-    """Reads the environment itself. It knows nothing of task `unable`."""
+    """Reads the environment itself. It knows nothing of task `unable`, and does not read its checkpoint."""
 
-    def __init__(self, unable: int | None = None) -> None:
+    def __init__(self, unable: int | None = None, checkpoint: str | None = None) -> None:
         super().__init__()
         self._env: Any = None
         self._unable = unable

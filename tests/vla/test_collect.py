@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,6 +66,26 @@ def test_every_scene_is_tried_once_and_only_successes_are_kept(undisturbed):
     collect(config(undisturbed), told)
     assert "0 to do" in told.getvalue()
     assert keys(undisturbed) == kept
+
+
+def test_a_dataset_says_how_it_was_made(tmp_path):
+    learner = tmp_path / "learner"
+    learner.mkdir()
+    (learner / "weights").write_bytes(b"1")
+    root, overrides = tmp_path / "data", [f"+policy.checkpoint={learner}", "episodes=1"]
+    arguments = [SEARCH_PATH, *FAKE, f"root={root}", *overrides]
+    main(CONF, arguments)
+    first = (root / "commands.jsonl").read_text().splitlines()
+    main(CONF, arguments)  # nothing to do
+    (learner / "weights").write_bytes(b"2")
+    main(CONF, [*arguments, "episodes=2"])
+    lines = (root / "commands.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert (len(rows), lines[:1]) == (2, first)
+    assert shlex.split(rows[0]["command"]) == ["python", "scripts/collect.py", *arguments]
+    weights = [row["policy_files"]["policy.checkpoint"]["weights"] for row in rows]
+    assert weights == [hashlib.sha256(content).hexdigest() for content in (b"1", b"2")]
+    assert len(rows[0]["code"]["vla"]) == 64
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

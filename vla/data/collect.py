@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +22,8 @@ from vla.data.lerobot.writer import DatasetWriter
 from vla.evaluation.config import build, compose_config, to_dict, usage
 from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.evaluation.files import lock
+from vla.evaluation.fingerprint import code_hashes, git_revision
+from vla.evaluation.policy_files import policy_files
 from vla.evaluation.processes import Child, Failed, StopRequest, start_child
 
 
@@ -32,7 +36,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         config = to_dict(compose_config(conf, "collect", overrides))
         if config["suites"] is not None and any(each.startswith("env.suite=") for each in overrides):
             raise RefusedError("env.suite: `suites` says what is collected; add suites=null to take env.suite.")
-        collect(config, sys.stdout)
+        collect(config, sys.stdout, shlex.join(["python", "scripts/collect.py", *overrides]))
     except EvaluationError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -42,8 +46,13 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     return 0
 
 
-def collect(config: dict[str, Any], stream: TextIO) -> None:
+def collect(config: dict[str, Any], stream: TextIO, command: str = "") -> None:
     """Run every scene that the dataset does not have yet.
+
+    Args:
+        config: see conf/collect.yaml.
+        stream: for what is told meanwhile.
+        command: what was typed; kept in the dataset.
 
     Raises:
         RefusedError: bad input, or another process collects into this dataset; nothing was run.
@@ -59,14 +68,16 @@ def collect(config: dict[str, Any], stream: TextIO) -> None:
             "another root.",
         )
         writer.close()
-        _collect(config, root, journal, stream)
+        _collect(config, root, journal, stream, command)
 
 
-def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO) -> None:
+def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO, command: str) -> None:
     done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _unwritten(Path(journal.name))
     visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
+    if total:
+        _remember(root / "commands.jsonl", command, config)
     started, finished, kept, frames = time.monotonic(), 0, 0, 0
     queue = iter(visits)
     children: list[Child] = []
@@ -141,6 +152,20 @@ def worker_main(connection: Connection[Any, Any], config: dict[str, Any]) -> Non
             connection.send(None)
     except (RefusedError, ValueError, OSError) as error:
         connection.send(Failed(f"{type(error).__name__}: {error}"))
+
+
+def _remember(path: Path, command: str, config: dict[str, Any]) -> None:
+    """How the scenes that follow were made: the command, this code, and the files of the policies that acted."""
+    acted = {key: config[key] for key in ("policy", "demonstrator") if config.get(key)}
+    row = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "git": git_revision(),
+        "code": code_hashes(config),
+        "policy_files": policy_files(acted),
+    }
+    with path.open("a") as lines:
+        lines.write(json.dumps(row) + "\n")
 
 
 COLLECTORS: dict[str, type[Collector]] = {
