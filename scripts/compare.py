@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from vla.command.errors import CommandError
 from vla.evaluation.compare import compare_folders, describe, write_comparison
-from vla.evaluation.errors import EvaluationError
 from vla.evaluation.run_folder import RunFolder
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     try:
         comparison = compare_folders(RunFolder(arguments.a), RunFolder(arguments.b), anyway=arguments.anyway)
         path = write_comparison(comparison, arguments.out or arguments.a)
-    except EvaluationError as error:
+    except CommandError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     print(describe(comparison))

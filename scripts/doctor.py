@@ -31,7 +31,7 @@ def _examine_robot(arguments: list[str]) -> int:
     from robot_drivers.aloha.doctor import check
     from robot_drivers.cameras.doctor import examine_cameras
     from robot_drivers.clock import SystemClock
-    from vla.evaluation.config import build, compose_config, to_dict
+    from vla.command.config import build, compose_config, to_dict
 
     config = to_dict(compose_config(CONF, "doctor", arguments))
     if not any(argument.startswith("robot=") for argument in arguments):

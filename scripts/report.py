@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vla.evaluation.errors import EvaluationError
+from vla.command.errors import CommandError
 from vla.evaluation.report import write_report
 from vla.evaluation.run_folder import RunFolder
 
@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument("run_dir", type=Path)
     try:
         path = write_report(RunFolder(parser.parse_args().run_dir))
-    except EvaluationError as error:
+    except CommandError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     print(path)

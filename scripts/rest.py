@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from robot_drivers.aloha.lower import lower
-from vla.evaluation.config import build, compose_config, to_dict, usage
-from vla.evaluation.errors import RefusedError
+from vla.command.config import build, compose_config, to_dict, usage
+from vla.command.errors import RefusedError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

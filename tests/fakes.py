@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from vla.evaluation.config import compose_config, to_dict
+from vla.command.config import compose_config, to_dict
 from vla.protocols import SafetyStop, SceneRefused
 from vla.types import ActionChunk, ActionSpec, Conformance, FloatArray, Image, Observation, Reading, TaskSpec
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 from tests.fakes import CONF, SEARCH_PATH
+from vla.command.config import compose_config, to_dict
 from vla.data.lerobot.reader import read_dataset
-from vla.evaluation.config import compose_config, to_dict
 from vla.session.session import run_session
 
 SIMULATION = ("env=fake", "policy=fake_push", "runtime.pace=free")

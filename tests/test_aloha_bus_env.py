@@ -10,7 +10,7 @@ import pytest
 from envs.aloha.env import AlohaEnv
 from envs.aloha.robot import START, to_state
 from tests.envs.contract import EnvContract
-from vla.evaluation.config import build, compose_config, to_dict
+from vla.command.config import build, compose_config, to_dict
 from vla.evaluation.plan import env_settings
 from vla.protocols import SafetyStop
 from vla.runtime.safety import LimitFilter

@@ -9,7 +9,7 @@ import pytest
 
 from robot_drivers.aloha.emulated import aloha_emulated
 from robot_drivers.emulator.clock import VirtualClock
-from vla.evaluation.config import build, compose_config, to_dict
+from vla.command.config import build, compose_config, to_dict
 from vla.runtime.shared_control import SharedControl
 from vla.types import Commander, Observation
 

@@ -9,7 +9,7 @@ import pytest
 from robot_drivers.emulator.aloha import emulated_aloha
 from robot_drivers.emulator.clock import VirtualClock
 from tests.fakes import CONF
-from vla.evaluation.config import compose_config, to_dict
+from vla.command.config import compose_config, to_dict
 from vla.session.replay import replay
 from vla.session.session import run_session
 

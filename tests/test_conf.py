@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.cameras.frames import FrameLimits
-from vla.evaluation.config import usage
+from vla.command.config import usage
 from vla.evaluation.plan import make_plan
 from vla.protocols import Policy
 

@@ -11,12 +11,12 @@ from envs.experts.lookahead import LookaheadExpert
 from envs.experts.policy import LiberoExpert
 from envs.libero.env import ACTION_SPEC
 from tests.fakes import CONF
+from vla.command.config import compose_config, to_dict
 from vla.embodiment import ALOHA, ALOHA_SIM, LIBERO, Embodiment
-from vla.evaluation.config import compose_config, to_dict
-from vla.evaluation.fit import MisfitError, check_fit, needs_of
 from vla.policies.hold import HoldPolicy
 from vla.policies.mini import MiniPolicy
 from vla.runtime.clock import SystemClock
+from vla.runtime.fit import MisfitError, check_fit, needs_of
 from vla.session.stage import simulation_stage
 
 

@@ -8,10 +8,10 @@ import json
 import numpy as np
 
 from tests.fakes import CONF
+from vla.command.config import build, compose_config, to_dict
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO
-from vla.evaluation.config import build, compose_config, to_dict
 from vla.training import train as entry
 from vla.types import Observation
 

@@ -17,10 +17,10 @@ import pytest
 
 from tests.fakes import CONF, SEARCH_PATH, FakeDemonstrations
 from tests.vla.test_evaluation_kill import ROOT, wait_until
+from vla.command.config import compose_config, to_dict
+from vla.command.errors import CommandError, RefusedError
 from vla.data.collect import collect, main, plan_visits
 from vla.data.lerobot.reader import read_dataset
-from vla.evaluation.config import compose_config, to_dict
-from vla.evaluation.errors import EvaluationError, RefusedError
 
 FAKE = ("env=fake_demonstrations", "policy=fake_bound", "suites=[fake_suite]", "visit=2", "stride=2", "episodes=5")
 
@@ -114,7 +114,7 @@ def test_killed_it_goes_on_without_a_gap_or_a_double(tmp_path, undisturbed):
 
 
 def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
-    with pytest.raises(EvaluationError, match=r"died \(SIGKILL\)"):
+    with pytest.raises(CommandError, match=r"died \(SIGKILL\)"):
         collect(config(tmp_path, "env.trouble={1/3:kill}", "workers=1"), io.StringIO())
     collect(config(tmp_path), io.StringIO())
     assert sorted(keys(tmp_path)) == sorted(keys(undisturbed))
@@ -123,8 +123,13 @@ def test_a_dead_worker_is_told_and_nothing_is_lost(tmp_path, undisturbed):
 class Deaf:
     """A worker that cannot be told anything, not even its first visit."""
 
+    log = "worker.log"
+
     def __init__(self):
         self.connection, self.stopped = self, False
+
+    def how_it_died(self):
+        return "SIGSEGV"
 
     def send(self, message):
         raise BrokenPipeError("worker")
@@ -137,7 +142,7 @@ def test_workers_are_stopped_when_one_of_them_cannot_be_told_its_first_visit(tmp
     children = [Deaf(), Deaf()]
     started = iter(children)
     monkeypatch.setattr("vla.data.collect.start_child", lambda *_: next(started))
-    with pytest.raises(BrokenPipeError):
+    with pytest.raises(CommandError, match=r"A worker died \(SIGSEGV\).*worker.log"):
         collect(config(tmp_path, "workers=2"), io.StringIO())
     assert [child.stopped for child in children] == [True, True]
 
@@ -163,7 +168,7 @@ def test_a_scene_that_cannot_be_is_told_once_and_the_others_go_on(tmp_path, opti
 
 
 def test_what_breaks_is_not_taken_for_a_scene_that_cannot_be(tmp_path):
-    with pytest.raises(EvaluationError, match="died"):
+    with pytest.raises(CommandError, match="died"):
         collect(config(tmp_path, "env.trouble={1/3:raise}", "workers=1"), io.StringIO())
     assert [1, 3] not in [json.loads(row)["key"][1:] for row in (tmp_path / "attempts.jsonl").read_text().splitlines()]
 
@@ -184,7 +189,7 @@ def test_impossible_settings_are_refused(tmp_path, option, message):
 
 @pytest.mark.parametrize("collector", ["demonstrations", "rollouts"])
 def test_a_stride_that_does_not_divide_the_rate_is_refused_before_the_first_scene(tmp_path, collector):
-    with pytest.raises(EvaluationError, match="stride: expected a divisor of the control rate 20 Hz, got 3"):
+    with pytest.raises(CommandError, match="stride: expected a divisor of the control rate 20 Hz, got 3"):
         collect(config(tmp_path, f"collector={collector}", "stride=3", "env.trouble={0/0:kill}"), io.StringIO())
     assert (tmp_path / "attempts.jsonl").read_text() == ""
 

@@ -4,12 +4,12 @@ import pytest
 from scipy.stats import binomtest
 
 from tests.fakes import fake_row
+from vla.command.errors import RefusedError
 from vla.evaluation.compare import compare_folders, compare_rows, describe, write_comparison
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import write_json
 from vla.evaluation.journal import Journal
 from vla.evaluation.run_folder import RunFolder
 from vla.evaluation.statistics import PairedCounts
+from vla.files import write_json
 
 
 def rows(outcomes):

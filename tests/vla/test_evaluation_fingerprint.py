@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from tests.fakes import fake_config
+from vla.command.errors import RefusedError
 from vla.evaluation import policy_files as module
-from vla.evaluation.errors import RefusedError
 from vla.evaluation.fingerprint import code_hashes
 from vla.evaluation.plan import make_plan
 from vla.evaluation.policy_files import policy_files

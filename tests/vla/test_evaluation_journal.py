@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.fakes import fake_row
-from vla.evaluation.errors import RefusedError
+from vla.command.errors import RefusedError
 from vla.evaluation.journal import Journal, JournalError, key_of, read_rows
 
 

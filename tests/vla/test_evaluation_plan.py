@@ -1,8 +1,8 @@
 import pytest
 
 from tests.fakes import CONF, SEARCH_PATH, fake_config
-from vla.evaluation.config import compose_config
-from vla.evaluation.errors import RefusedError
+from vla.command.config import compose_config
+from vla.command.errors import RefusedError
 from vla.evaluation.plan import EpisodeKey, make_plan
 
 

@@ -4,14 +4,14 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.fakes import fake_row
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import write_json
+from vla.command.errors import RefusedError
 from vla.evaluation.html import Html, page, tag
 from vla.evaluation.journal import Journal
 from vla.evaluation.progress import Progress
 from vla.evaluation.report import write_report
 from vla.evaluation.run_folder import RunFolder
 from vla.evaluation.summary import summarise, table
+from vla.files import write_json
 
 FINGERPRINT = {"policy": {"_target_": "a.b.MyPolicy", "path": "</pre><script>"}, "drifts": ["floor <too> dark"]}
 IDENTITY = {

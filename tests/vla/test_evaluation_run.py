@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config, timeless
+from vla.command.errors import InterruptedRunError, RefusedError
 from vla.evaluation import evaluate as module
-from vla.evaluation.errors import InterruptedRunError, RefusedError
 from vla.evaluation.evaluate import evaluate, main, repeat_command
 from vla.evaluation.journal import Journal, JournalError, read_rows
 from vla.evaluation.plan import make_plan

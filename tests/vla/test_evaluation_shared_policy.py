@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.fakes import FakeEnv, PushPolicy, SteadyPolicy, fake_config
+from vla.command.processes import StopRequest
 from vla.evaluation import runner as runner_module
 from vla.evaluation.journal import Journal
 from vla.evaluation.plan import make_plan
-from vla.evaluation.processes import Ready, StopRequest
 from vla.evaluation.progress import Progress
 from vla.evaluation.runner import Runner
-from vla.evaluation.shared_policy import Answer, Query, SharedPolicy, answer_all
+from vla.evaluation.shared_policy import Answer, Query, Ready, SharedPolicy, answer_all
 from vla.types import ActionChunk, Observation
 
 

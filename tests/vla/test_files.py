@@ -10,8 +10,7 @@ import torch
 
 from tests.episodes import FillingDisk
 from tests.vla.test_mini import checkpoint
-from vla.evaluation.files import write_json
-from vla.files import replace_atomic, write_atomic
+from vla.files import replace_atomic, write_atomic, write_json
 from vla.models.mini.checkpoint import write_checkpoint
 from vla.training.run_folder import save_state
 

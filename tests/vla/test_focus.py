@@ -10,7 +10,7 @@ import torch
 
 from tests.training_runs import LENGTH, MINI, train, write_demonstrations
 from tests.vla.test_mini import TINY, make_frames
-from vla.evaluation.errors import RefusedError
+from vla.command.errors import RefusedError
 from vla.models.mini.checkpoint import read_checkpoint
 from vla.models.mini.model import MiniVLA
 from vla.normalize import Normalization

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.session_runs import run
-from vla.evaluation.errors import RefusedError
+from vla.command.errors import RefusedError
 
 OF_THE_ROBOT = ("policy=fake_robot", "policy.cameras=[front]", "policy.state=3", "policy.action=3", "policy.hz=50")
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.fakes import FakeEnv, FakeRobot, SteadyPolicy
 from tests.session_runs import ROBOT, SAME, SIMULATION, Clock, broken_clock, config_of, run
+from vla.command.errors import CommandError, RefusedError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.data.recorder import Recorder
-from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
@@ -39,7 +39,7 @@ def test_a_replay_on_a_robot_goes_slowly_to_the_start_first(tmp_path, robots, mo
     assert replay(config, stream, Clock()) == pytest.approx(0.01)
     assert "0.01 (elbow [rad], step 0)" in stream.getvalue()
     config["robot"] |= {"refuse_at": 4}
-    with pytest.raises(EvaluationError, match="stopped after 4 of 10 steps: waist: too fast"):
+    with pytest.raises(CommandError, match="stopped after 4 of 10 steps: waist: too fast"):
         replay(config, stream, Clock())
     assert robots[-1].log[-2:] == ["stop", "disconnect"]
 
@@ -80,7 +80,7 @@ def test_a_replay_needs_no_pictures_and_says_what_broke_it_off(tmp_path, robots)
         replay(config, io.StringIO())
     run(tmp_path / "b", *ROBOT, "max_s=0.2")
     config = config_of("replay", "robot=fake", f"recording={tmp_path / 'b' / 'recording'}")
-    with pytest.raises(EvaluationError, match=r"broke off after 3 of 10 steps: OSError: the clock is on fire"):
+    with pytest.raises(CommandError, match=r"broke off after 3 of 10 steps: OSError: the clock is on fire"):
         replay(config, io.StringIO(), Clock({4: broken_clock}))
     assert robots[-1].log[-2:] == ["stop", "disconnect"]
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot
 from tests.session_runs import MOTION, ROBOT, SIMULATION, Clock, commanders, config_of, run
+from vla.command.errors import CommandError, InterruptedRunError, RefusedError
 from vla.data.lerobot.reader import read_dataset
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
 from vla.session.replay import replay
@@ -132,7 +132,7 @@ def test_ctrl_c_on_the_way_home_stops_there(tmp_path, robots):
 
 
 def test_a_robot_that_stopped_by_itself_begins_no_other_episode(tmp_path, robots):
-    with pytest.raises(EvaluationError, match=r"(?s)episode 0 stopped: waist: too fast.*Look at the robot"):
+    with pytest.raises(CommandError, match=r"(?s)episode 0 stopped: waist: too fast.*Look at the robot"):
         run(tmp_path, *ROBOT, "robot.refuse_at=6", "episodes=3", "max_s=1")
     assert robots[0].log == ["connect", "stop", "disconnect"]
     (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
@@ -151,13 +151,13 @@ def test_after_a_stop_that_a_person_said_the_next_episode_begins(tmp_path, robot
 
 def test_a_robot_that_cannot_be_connected_is_said_and_leaves_nothing(tmp_path, robots):
     message = "^robot: cannot be connected: RuntimeError: follower_left: no such port$"
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(CommandError, match=message):
         run(tmp_path, *ROBOT, "robot.trouble=unplugged")
     assert robots[0].log == ["connect"]
     assert not (tmp_path / "episodes.jsonl").exists()
     assert not (tmp_path / "traceback.txt").exists()
     run(tmp_path, *ROBOT, "max_s=0.1")  # the folder is free
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(CommandError, match=message):
         replay(
             config_of("replay", "robot=fake", "robot.trouble=unplugged", f"recording={tmp_path / 'recording'}"), None
         )
@@ -201,7 +201,7 @@ def test_a_failed_reset_has_no_lateness_of_its_own(tmp_path, monkeypatch):
 )
 def test_what_fails_ends_with_a_robot_that_holds_and_a_recording(tmp_path, robots, override, outcome, steps):
     if outcome == "ERROR":
-        with pytest.raises(EvaluationError, match=r"broke off: ArithmeticError: the network is on fire"):
+        with pytest.raises(CommandError, match=r"broke off: ArithmeticError: the network is on fire"):
             run(tmp_path, *ROBOT, override, "max_s=1")
         assert "infer" in (tmp_path / "traceback.txt").read_text()
     else:

@@ -17,11 +17,11 @@ from tokenizers.pre_tokenizers import Whitespace
 from tests.fakes import CONF
 from tests.tiny_oft import CAUSAL, LIBERO_TINY, tiny_checkpoint
 from tests.training_runs import LENGTH, MINI, acts, demonstration, losses, train, write_demonstrations
+from vla.command.errors import CommandError, RefusedError
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO, ImageGeometry
-from vla.evaluation.errors import EvaluationError, RefusedError
 from vla.models.mini.checkpoint import read_checkpoint
 from vla.models.openvla_oft.folder import read_folder, write_folder
 from vla.models.openvla_oft.model import OpenVLAOFT
@@ -154,7 +154,7 @@ def test_a_torn_configuration_is_named(tmp_path):
 def test_a_full_disk_gives_one_message_and_keeps_the_state(tmp_path):
     save_state(tmp_path / "state.pt", {"step": 1})
     (tmp_path / ".state.pt.tmp").symlink_to("/dev/full")  # answers as a disk that fills up
-    with pytest.raises(EvaluationError, match=r"state\.pt: could not be written \([^\n]*repeat the command[^\n]*$"):
+    with pytest.raises(CommandError, match=r"state\.pt: could not be written \([^\n]*repeat the command[^\n]*$"):
         save_state(tmp_path / "state.pt", {"weights": torch.zeros(1000, 1000)})
     assert torch.load(tmp_path / "state.pt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]

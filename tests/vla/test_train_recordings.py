@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.training_runs import LENGTH, MINI, acts, demonstration, train, write_demonstrations
+from vla.command.errors import RefusedError
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.writer import DatasetWriter
 from vla.embodiment import LIBERO
-from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import read_checkpoint
 from vla.policies.mini import MiniPolicy
 from vla.types import Observation

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
+from vla.command.errors import RefusedError
 from vla.embodiment import ALOHA_SIM, LIBERO
-from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint
 from vla.models.mini.config import MiniConfig
 from vla.models.mini.model import MiniInputs, MiniVLA

@@ -12,7 +12,7 @@ Source: tonyzhaozh/aloha 06369f0, record_episodes.py; interbotix/aloha, record_e
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from vla.data.episode import ACTION, STATE
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset
 from vla.data.session_recorder import recorded_actions
+from vla.files import replace_atomic
 from vla.types import Image
 
 SIZE = 14  # left joints (6), left gripper, right joints (6), right gripper
@@ -72,18 +73,18 @@ def export_aloha_hdf5(dataset: Dataset, folder: str | Path, *, compress: bool = 
                     f"{'none' if shape is None else shape}. Record it with scripts/rollout.py on ALOHA."
                 )
         path = Path(folder) / f"episode_{row.index}.hdf5"
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with h5py.File(temporary, "w", rdcc_nbytes=CACHE_BYTES) as file:
-                _write(file, dataset, row.index, columns, compress)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        fill = partial(_write, dataset=dataset, index=row.index, columns=columns, compress=compress)
+        replace_atomic(path, fill)
         written.append(path)
     return written
 
 
-def _write(file: Any, dataset: Dataset, index: int, columns: Any, compress: bool) -> None:
+def _write(path: Path, dataset: Dataset, index: int, columns: Any, compress: bool) -> None:
+    with h5py.File(path, "w", rdcc_nbytes=CACHE_BYTES) as file:
+        _fill(file, dataset, index, columns, compress)
+
+
+def _fill(file: Any, dataset: Dataset, index: int, columns: Any, compress: bool) -> None:
     file.attrs["sim"] = "robot" not in dataset.episodes[index].metadata
     file.attrs["compress"] = compress
     observations = file.create_group("observations")

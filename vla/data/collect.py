@@ -13,18 +13,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TextIO
 
+from vla.command.config import build, compose_config, to_dict, usage
+from vla.command.errors import CommandError, InterruptedRunError, RefusedError
+from vla.command.lock import lock
+from vla.command.processes import Child, Failed, StopRequest, start_child
+from vla.command.provenance import code_hashes, git_revision
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.collectors import Collector, DemonstrationCollector, RolloutCollector
 from vla.data.glances import GlanceCollector
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_metadata
 from vla.data.lerobot.writer import DatasetWriter
-from vla.evaluation.config import build, compose_config, to_dict, usage
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
-from vla.evaluation.files import lock
-from vla.evaluation.fingerprint import code_hashes, git_revision
 from vla.evaluation.policy_files import policy_files
-from vla.evaluation.processes import Child, Failed, StopRequest, start_child
 
 
 def main(conf: Path, overrides: Sequence[str]) -> int:
@@ -37,12 +37,12 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         if config["suites"] is not None and any(each.startswith("env.suite=") for each in overrides):
             raise RefusedError("env.suite: `suites` says what is collected; add suites=null to take env.suite.")
         collect(config, sys.stdout, shlex.join(["python", "scripts/collect.py", *overrides]))
-    except EvaluationError as error:
+    except CommandError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except (DatasetError, OSError) as error:
         sys.stderr.write(f"{error}\nFinished episodes are in the dataset.\n")
-        return EvaluationError.exit_code
+        return CommandError.exit_code
     return 0
 
 
@@ -177,22 +177,29 @@ COLLECTORS: dict[str, type[Collector]] = {
 
 def _send_next(child: Child, queue: Iterator[Visit]) -> bool:
     visit = next(queue, None)
-    child.connection.send(visit)
+    try:
+        child.connection.send(visit)
+    except OSError as error:
+        raise _dead(child) from error
     return visit is not None
 
 
 def _receive(child: Child) -> Attempt | None:
     try:
         answer = child.connection.recv()
-    except EOFError as error:
-        raise EvaluationError(
-            f"A worker died ({child.how_it_died()}); finished episodes are in the dataset. "
-            f"Its log: {child.log}. Repeat the command to go on."
-        ) from error
+    except (EOFError, OSError) as error:
+        raise _dead(child) from error
     if isinstance(answer, Failed):
-        raise EvaluationError(f"{answer.message}\nFinished episodes are in the dataset; repeat the command to go on.")
+        raise CommandError(f"{answer.message}\nFinished episodes are in the dataset; repeat the command to go on.")
     attempt: Attempt | None = answer
     return attempt
+
+
+def _dead(child: Child) -> CommandError:
+    return CommandError(
+        f"A worker died ({child.how_it_died()}); finished episodes are in the dataset. "
+        f"Its log: {child.log}. Repeat the command to go on."
+    )
 
 
 def _keys(metadata: dict[str, Any]) -> list[Key]:
@@ -212,7 +219,7 @@ def _unwritten(journal: Path) -> set[Key]:
             if index == len(lines) - 1:
                 os.truncate(journal, len("".join(each + "\n" for each in lines[:-1]).encode()))
                 break
-            raise EvaluationError(f"{journal}, line {index + 1}: expected JSON, got {line[:80]!r}.") from None
+            raise CommandError(f"{journal}, line {index + 1}: expected JSON, got {line[:80]!r}.") from None
         if row["frames"] == 0:
             unwritten.add(tuple(row["key"]))
     return unwritten

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from vla.command.config import build
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.demonstration import DemonstrationRecorder
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.layout import UNKNOWN
 from vla.data.lerobot.writer import DatasetWriter
 from vla.data.recorder import Recorder, frame_rate
-from vla.evaluation.config import build
-from vla.evaluation.episode import seed_generators
-from vla.evaluation.fit import attach
 from vla.evaluation.plan import env_settings
 from vla.protocols import Inference, SceneRefused, Subscriber
+from vla.runtime.fit import attach
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
+from vla.runtime.seeds import seed_generators
 from vla.types import Episode, Outcome
 
 SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is refused

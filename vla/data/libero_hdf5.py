@@ -13,8 +13,8 @@ turned round here.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from vla.data.episode import STATE, EpisodeData
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import Dataset
 from vla.embodiment import LIBERO
+from vla.files import replace_atomic
 from vla.types import FloatArray
 
 CAMERAS = {"agentview": "agentview_rgb", "wrist": "eye_in_hand_rgb"}
@@ -62,18 +63,17 @@ def export_libero_hdf5(dataset: Dataset, folder: str | Path) -> list[Path]:
     for (suite, task), indices in groups.items():
         path = Path(folder) / suite / f"{task}_demo.hdf5"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with h5py.File(temporary, "w") as file:
-                _write_task(file.create_group("data"), dataset, indices)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_atomic(path, partial(_write_task, dataset=dataset, indices=indices))
         written.append(path)
     return written
 
 
-def _write_task(group: Any, dataset: Dataset, indices: list[int]) -> None:
+def _write_task(path: Path, dataset: Dataset, indices: list[int]) -> None:
+    with h5py.File(path, "w") as file:
+        _fill(file.create_group("data"), dataset, indices)
+
+
+def _fill(group: Any, dataset: Dataset, indices: list[int]) -> None:
     total, words = 0, ""
     for number, index in enumerate(indices):
         episode = dataset[index]

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import read_json, write_json
+from vla.command.config import describe_differences
+from vla.command.errors import RefusedError
 from vla.evaluation.html import page, tag
 from vla.evaluation.journal import Row, key_of, read_rows
 from vla.evaluation.plan import EpisodeKey
-from vla.evaluation.run_folder import RunFolder, describe_differences, drifts_of
+from vla.evaluation.run_folder import RunFolder, drifts_of
 from vla.evaluation.statistics import (
     PairedCounts,
     further_pairs_needed,
@@ -20,7 +20,7 @@ from vla.evaluation.statistics import (
     paired_difference_interval,
 )
 from vla.evaluation.summary import align, words_of
-from vla.files import write_atomic
+from vla.files import read_json, write_atomic, write_json
 from vla.types import Outcome
 
 ALPHA = 0.05

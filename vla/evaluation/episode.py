@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import random
 import re
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,14 +13,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vla.evaluation.config import build
-from vla.evaluation.fit import FitCheck, MisfitError, Needs, attach
+from vla.command.config import build
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import EpisodeKey, Plan, env_settings
 from vla.evaluation.video import VideoRecorder
 from vla.protocols import Policy, PrefixPolicy, Subscriber
+from vla.runtime.fit import FitCheck, MisfitError, Needs, attach
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
+from vla.runtime.seeds import seed_generators
 from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
 
 Env = gymnasium.Env[Any, Any]
@@ -143,15 +142,6 @@ def state_hash(env: Env) -> str:
     """SHA-256 of the simulator's flattened state as float64 bytes."""
     state = env.unwrapped.flat_state()  # type: ignore[attr-defined]
     return hashlib.sha256(np.ascontiguousarray(state, dtype=np.float64).tobytes()).hexdigest()
-
-
-def seed_generators(seed: int) -> None:
-    """Seed Python's, numpy's and (if somebody loaded it) torch's global generators."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch = sys.modules.get("torch")  # evaluation never imports it
-    if torch is not None:
-        torch.manual_seed(seed)
 
 
 def _stable_traceback() -> str:

@@ -9,18 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from vla.evaluation.config import compose_config, to_dict, usage
-from vla.evaluation.errors import EvaluationError, InterruptedRunError
-from vla.evaluation.files import read_json, write_json
+from vla.command.config import compose_config, to_dict, usage
+from vla.command.errors import CommandError, InterruptedRunError
+from vla.command.processes import StopRequest
 from vla.evaluation.fingerprint import check_machine, make_fingerprint
 from vla.evaluation.journal import Journal, JournalError, read_rows
 from vla.evaluation.plan import Plan, make_plan
-from vla.evaluation.processes import StopRequest
 from vla.evaluation.progress import Progress
 from vla.evaluation.report import write_report
 from vla.evaluation.run_folder import RunFolder
 from vla.evaluation.runner import Runner
 from vla.evaluation.summary import summarise, table
+from vla.files import read_json, write_json
 from vla.types import Outcome
 
 NOT_REPEATED = ("run_dir=", "eval.resume=")  # a repetition goes to a folder of its own
@@ -39,7 +39,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     try:
         config = to_dict(compose_config(conf, "eval", overrides))
         folder = evaluate(config, repeat_command(overrides), sys.stdout)
-    except EvaluationError as error:
+    except CommandError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except OSError as error:
@@ -50,7 +50,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
     if all(row["outcome"] == Outcome.ERROR for row in rows):
         why = str(rows[0]["error"]).strip().splitlines()[-1]
         sys.stderr.write(f"Every episode ended in an ERROR, so nothing was measured. The first: {why}\n")
-        return EvaluationError.exit_code
+        return CommandError.exit_code
     return 0
 
 
@@ -65,7 +65,7 @@ def evaluate(config: dict[str, Any], command: str, stream: TextIO) -> RunFolder:
     Raises:
         RefusedError: bad input, or a machine that does not conform; nothing was run.
         InterruptedRunError: Ctrl-C or SIGTERM; the message says how to continue.
-        EvaluationError: the run cannot go on; what was measured is in the journal.
+        CommandError: the run cannot go on; what was measured is in the journal.
     """
     plan = make_plan(config)
     folder = RunFolder(Path(config["run_dir"] or f"runs/eval/{datetime.now():%Y-%m-%d_%H-%M-%S}"))

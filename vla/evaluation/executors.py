@@ -14,14 +14,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vla.evaluation.config import build, compose_config, to_dict
-from vla.evaluation.episode import seed_generators
-from vla.evaluation.fit import attach
+from vla.command.config import build, compose_config, to_dict
 from vla.evaluation.plan import env_settings
 from vla.evaluation.statistics import wilson
+from vla.runtime.fit import attach
 from vla.runtime.inference.executor import Executor
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
+from vla.runtime.seeds import seed_generators
 from vla.types import ActionChunk, ActionSpec, Episode, FloatArray, Observation, Outcome, Step
 
 CHUNK, EXECUTE = 16, 8  # actions of a plan; a query starts at this one

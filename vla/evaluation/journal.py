@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vla.evaluation.errors import EvaluationError
-from vla.evaluation.files import lock
+from vla.command.errors import CommandError
+from vla.command.lock import lock
 from vla.evaluation.plan import EpisodeKey
 from vla.files import write_atomic
 
@@ -22,7 +22,7 @@ ROW_FIELDS = (
 )  # fmt: skip
 
 
-class JournalError(EvaluationError):
+class JournalError(CommandError):
     """The journal cannot be read or written."""
 
 

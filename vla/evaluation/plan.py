@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from vla.evaluation.config import build
-from vla.evaluation.errors import RefusedError, nearest
+from vla.command.config import build
+from vla.command.errors import RefusedError, nearest
 from vla.types import TaskSpec
 
 EVALUATOR_KEYS = ("tasks", "benchmark", "preflight")  # in the env config, but not for the env's constructor

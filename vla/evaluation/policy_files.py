@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vla.evaluation.config import flatten
-from vla.evaluation.errors import RefusedError
+from vla.command.config import flatten
+from vla.command.errors import RefusedError
 from vla.evaluation.run_folder import RunFolder
 
 HASHED_UP_TO = 200 * 10**6  # [bytes] reading more than that would take longer than an episode

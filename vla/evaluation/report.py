@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from vla.command.errors import RefusedError
 from vla.evaluation.charts import interval_bar, stacked_bar
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import read_json
 from vla.evaluation.html import Html, join, page, tag
 from vla.evaluation.journal import Row, read_rows
 from vla.evaluation.run_folder import RunFolder, drifts_of
 from vla.evaluation.summary import DRIFTED, is_drifted, percent_interval, summarise, words_of
-from vla.files import write_atomic
+from vla.files import read_json, write_atomic
 from vla.types import Outcome
 
 

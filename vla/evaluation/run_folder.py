@@ -9,11 +9,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vla.evaluation.config import flatten
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.files import read_json, write_json
+from vla.command.config import describe_differences, flatten
+from vla.command.errors import RefusedError
 from vla.evaluation.plan import Plan
-from vla.files import TEMPORARY, write_atomic
+from vla.files import TEMPORARY, read_json, write_atomic, write_json
 
 
 @dataclass(frozen=True)
@@ -149,12 +148,3 @@ def drifts_of(fingerprint: Mapping[str, Any]) -> list[str]:
         changed = describe_differences(_conditions(fingerprint), _conditions(later), "at first", "continued with")
         drifts += [line.removeprefix("  - ") for line in changed.splitlines()]
     return drifts
-
-
-def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: str, here: str) -> str:
-    """One line for each dotted key that differs."""
-    before, after = flatten(old), flatten(new)
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return "\n".join(
-        f"  - {name}: {there} {before.get(name, 'absent')!r}, {here} {after.get(name, 'absent')!r}" for name in names
-    )

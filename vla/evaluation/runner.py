@@ -10,18 +10,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from vla.command.config import describe_differences
+from vla.command.errors import CommandError, InterruptedRunError, RefusedError
+from vla.command.processes import Child, Failed, StopRequest, start_child
 from vla.evaluation.dispatch import Dispatcher
 from vla.evaluation.episode import make_row
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
-from vla.evaluation.fit import Needs
 from vla.evaluation.journal import Journal, key_of
 from vla.evaluation.plan import EpisodeKey, Plan
 from vla.evaluation.policy_files import Files
-from vla.evaluation.processes import Child, Failed, Ready, StopRequest, start_child
 from vla.evaluation.progress import Progress
-from vla.evaluation.run_folder import describe_differences
-from vla.evaluation.shared_policy import Answer, Query, policy_main
+from vla.evaluation.shared_policy import Answer, Query, Ready, policy_main
 from vla.evaluation.worker import Finished, worker_main
+from vla.runtime.fit import Needs
 
 POLL_S = 0.25  # how soon Ctrl-C is noticed
 DEATHS_ALLOWED = 1  # of workers while running one episode
@@ -84,7 +84,7 @@ class Runner:
         Raises:
             RefusedError: the policy cannot be built or cannot be shared.
             InterruptedRunError: Ctrl-C or SIGTERM.
-            EvaluationError: full disk, a policy process that died, workers that die at the start.
+            CommandError: full disk, a policy process that died, workers that die at the start.
         """
         try:
             if self._plan.settings.inference == "shared":
@@ -165,7 +165,7 @@ class Runner:
     def _from_policy(self, message: object) -> None:
         if not isinstance(message, Answer):
             how = self._policy.how_it_died() if self._policy else ""
-            raise EvaluationError(f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log.")
+            raise CommandError(f"The policy process died ({how}). Its log: {self._folder}/logs/policy.log.")
         for worker in self._workers.values():
             if worker.query == message.serial:
                 worker.query = None
@@ -204,7 +204,7 @@ class Runner:
         if worker.key is None:
             self._failed_starts += 1
             if self._failed_starts > STARTS_ALLOWED:
-                raise EvaluationError(f"Workers die at their start ({how}). The reason is in {self._folder}/{log}.")
+                raise CommandError(f"Workers die at their start ({how}). The reason is in {self._folder}/{log}.")
         else:
             self._deaths[worker.key] += 1
             if self._deaths[worker.key] <= DEATHS_ALLOWED:
@@ -228,7 +228,7 @@ def receive(child: Child, stop: StopRequest, what: str) -> Any:
     Raises:
         RefusedError: the child says that it cannot do its work.
         InterruptedRunError: Ctrl-C or SIGTERM.
-        EvaluationError: it died; the message ends with the last lines of its log.
+        CommandError: it died; the message ends with the last lines of its log.
     """
     while not child.connection.poll(POLL_S):
         if stop.signal_name is not None:
@@ -237,7 +237,7 @@ def receive(child: Child, stop: StopRequest, what: str) -> Any:
         message: Mapping[str, Any] | object = child.connection.recv()
     except (EOFError, OSError) as error:
         tail = "\n".join(child.log.read_text(errors="replace").splitlines()[-5:])
-        raise EvaluationError(f"{what} died ({child.how_it_died()}). Its log {child.log} ends:\n{tail}") from error
+        raise CommandError(f"{what} died ({child.how_it_died()}). Its log {child.log} ends:\n{tail}") from error
     if isinstance(message, Failed):
         raise RefusedError(message.message)
     return message

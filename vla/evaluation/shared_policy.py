@@ -15,14 +15,27 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from vla.evaluation.config import build
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.fit import needs_of
+from vla.command.config import build
+from vla.command.errors import RefusedError
+from vla.command.processes import Failed
 from vla.evaluation.plan import Plan
-from vla.evaluation.policy_files import policy_files
-from vla.evaluation.processes import Failed, Ready
+from vla.evaluation.policy_files import Files, policy_files
 from vla.protocols import BatchedPolicy, Policy, PrivilegedPolicy, SpecPolicy
+from vla.runtime.fit import Needs, needs_of
 from vla.types import ActionChunk, Observation
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A child has built what it needs.
+
+    Attributes:
+        files: those of the policy, after it was built from them (see `policy_files`); None if it has no policy.
+        needs: of the policy.
+    """
+
+    files: Files | None = None
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True)

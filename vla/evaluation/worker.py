@@ -9,16 +9,16 @@ from typing import Any
 
 import cv2
 
-from vla.evaluation.config import build
+from vla.command.config import build
+from vla.command.errors import RefusedError
+from vla.command.processes import Failed
 from vla.evaluation.episode import EpisodeRunner
-from vla.evaluation.errors import RefusedError
-from vla.evaluation.fit import MisfitError, Needs, needs_of
 from vla.evaluation.journal import Row
 from vla.evaluation.plan import Plan
 from vla.evaluation.policy_files import policy_files
-from vla.evaluation.processes import Failed, Ready
-from vla.evaluation.shared_policy import SharedPolicy
+from vla.evaluation.shared_policy import Ready, SharedPolicy
 from vla.protocols import Policy
+from vla.runtime.fit import MisfitError, Needs, needs_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vla.evaluation.processes import StopRequest
+from vla.command.processes import StopRequest
 from vla.runtime.inbox import Inbox
 
 

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from vla.command.config import compose_config, flatten, to_dict, usage
+from vla.command.errors import CommandError, InterruptedRunError, RefusedError
 from vla.data.episode import STATE
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_dataset
 from vla.data.session_recorder import AFTER, BEFORE, recorded_actions
-from vla.evaluation.config import compose_config, flatten, to_dict, usage
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
@@ -109,7 +109,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         return 0
     try:
         largest = replay(to_dict(config := compose_config(conf, "replay", overrides)), sys.stdout)
-    except (EvaluationError, DatasetError) as error:
+    except (CommandError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:  # asked twice: at once
@@ -131,7 +131,7 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
 
     Raises:
         RefusedError: bad input, no such episode, or it does not fit the environment; nothing moved.
-        EvaluationError: the robot cannot be connected; or its gate, the polite limits or an error stopped the motion,
+        CommandError: the robot cannot be connected; or its gate, the polite limits or an error stopped the motion,
             then it holds.
         InterruptedRunError: Ctrl-C; it holds.
     """
@@ -169,13 +169,13 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
             )
         except Exception as error:
             played = len(comparison.sent)
-            raise EvaluationError(
+            raise CommandError(
                 f"broke off after {played} of {len(actions)} steps: {type(error).__name__}: {error}"
             ) from error
     if ending.reason:
         raise InterruptedRunError(f"{ending.reason}: stopped after {episode.steps} of {len(actions)} steps.")
     if "detail" in episode.info:
-        raise EvaluationError(f"stopped after {episode.steps} of {len(actions)} steps: {episode.info['detail']}")
+        raise CommandError(f"stopped after {episode.steps} of {len(actions)} steps: {episode.info['detail']}")
     stream.write(f"{dataset.root}, episode {row.index}: played {episode.steps} of {len(actions)} steps\n")
     stream.write(_largest("state reached", comparison.state, stage.state_names) + "\n")
     stream.write(_largest("action sent", comparison.sent, spec.names) + "\n")

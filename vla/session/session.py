@@ -14,17 +14,17 @@ from typing import Any, TextIO
 
 from omegaconf import OmegaConf
 
+from vla.command.config import build, compose_config, to_dict, usage
+from vla.command.errors import CommandError, InterruptedRunError, RefusedError, nearest
 from vla.data.lerobot.errors import DatasetError
 from vla.data.session_recorder import SessionRecorder
-from vla.evaluation.config import build, compose_config, to_dict, usage
-from vla.evaluation.episode import seed_generators
-from vla.evaluation.errors import EvaluationError, InterruptedRunError, RefusedError, nearest
-from vla.evaluation.fit import attach, check_fit, needs_of
 from vla.policies.hold import HoldPolicy
 from vla.protocols import Inference, PrivilegedPolicy, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
+from vla.runtime.fit import attach, check_fit, needs_of
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
+from vla.runtime.seeds import seed_generators
 from vla.runtime.shared_control import SharedControl
 from vla.session.ending import Ending
 from vla.session.film import Film
@@ -71,7 +71,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         return 0
     try:
         rows = run_session(to_dict(compose_config(conf, "rollout", overrides)), sys.stdout)
-    except (EvaluationError, DatasetError) as error:
+    except (CommandError, DatasetError) as error:
         sys.stderr.write(f"{error}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:  # asked twice: at once; the journal is finished when the dataset is opened next
@@ -94,7 +94,7 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
 
     Raises:
         RefusedError: bad input; nothing moved.
-        EvaluationError: robot or device cannot be connected; or an episode broke off, or a robot stopped by itself with
+        CommandError: robot or device cannot be connected; or an episode broke off, or a robot stopped by itself with
             episodes still to come, then the robot holds, and what was recorded is kept.
         InterruptedRunError: Ctrl-C; the same.
     """
@@ -163,7 +163,7 @@ class _Session:
         """Connect the person's device and listen to words; returns what lets go of it.
 
         Raises:
-            EvaluationError: the device cannot be opened.
+            CommandError: the device cannot be opened.
         """
         words, inbox = self._config["words"], self._stage.inbox
         keyboard = self._teleoperator if isinstance(self._teleoperator, Keyboard) else None
@@ -172,7 +172,7 @@ class _Session:
         try:
             self._teleoperator.connect()
         except (RuntimeError, OSError) as error:
-            raise EvaluationError(f"teleop: {type(error).__name__}: {error}") from error
+            raise CommandError(f"teleop: {type(error).__name__}: {error}") from error
         if keyboard is None and (words == "stdin" or (words == "auto" and sys.stdin.isatty())):
             self._say(HELP)
             if hasattr(sys.stdin, "reconfigure"):
@@ -203,7 +203,7 @@ class _Session:
             run_episode(stage.env, self._control, LimitFilter(stage.spec), subscribers, trial=trial, max_steps=limit)
         except Exception as error:
             (self._folder / "traceback.txt").write_text(traceback.format_exc())
-            raise EvaluationError(
+            raise CommandError(
                 f"episode {number} broke off: {type(error).__name__}: {error}\nThe robot holds, and what was recorded "
                 f"is kept. More in {self._folder / 'traceback.txt'}."
             ) from error
@@ -224,11 +224,11 @@ class _Session:
         """A robot that stopped by itself, blocked for example, moves on only when a person has looked at it.
 
         Raises:
-            EvaluationError: it did in the last episode.
+            CommandError: it did in the last episode.
         """
         row = self.rows[-1]
         if row["refused"] and not self._stage.simulated:
-            raise EvaluationError(
+            raise CommandError(
                 f"episode {row['episode']} stopped: {row['detail']}\nNo other episode begins by itself, and what was "
                 "recorded is kept. Look at the robot, then start a new session; recording=FOLDER adds to a recording."
             )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from vla.evaluation.errors import RefusedError
+from vla.command.errors import RefusedError
 
 
 class Kind(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from vla.evaluation.config import build
-from vla.evaluation.errors import EvaluationError, RefusedError
+from vla.command.config import build
+from vla.command.errors import CommandError, RefusedError
 from vla.evaluation.plan import env_settings
 from vla.runtime.clock import Clock
 from vla.runtime.inbox import Inbox
@@ -66,14 +66,14 @@ class Stage:
         """Connect the robot, if it is one.
 
         Raises:
-            EvaluationError: it cannot be connected; nothing is left open.
+            CommandError: it cannot be connected; nothing is left open.
         """
         if not isinstance(self.env, RobotEnv):
             return
         try:
             self.env.connect()
         except (RuntimeError, OSError) as error:  # says itself what was expected and what to do
-            raise EvaluationError(f"robot: cannot be connected: {type(error).__name__}: {error}") from error
+            raise CommandError(f"robot: cannot be connected: {type(error).__name__}: {error}") from error
 
 
 def robot_stage(node: dict[str, Any], instruction: str | None, home: Sequence[float] | None, clock: Clock) -> Stage:

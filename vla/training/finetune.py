@@ -104,7 +104,7 @@ class Finetuner:
         """Write trained weights, optimiser, step and random state; the file appears at once or not at all.
 
         Raises:
-            EvaluationError: it cannot be written; the state before it is safe.
+            CommandError: it cannot be written; the state before it is safe.
         """
         trained = {name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
         state: dict[str, Any] = {

@@ -37,7 +37,7 @@ def frame_errors(model: MiniVLA, samples: Samples, path: Path) -> np.ndarray:
         are learned at a frame; 0 where there are none. A mean over all entries would hide the one that matters.
 
     Raises:
-        EvaluationError: the file cannot be written.
+        CommandError: the file cannot be written.
         ValueError: the file is of other frames.
     """
     if path.exists() and path.with_name(STATE).exists():

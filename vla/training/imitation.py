@@ -148,7 +148,7 @@ class Imitation:
         """Write everything that is needed to go on; the file appears at once or not at all.
 
         Raises:
-            EvaluationError: it cannot be written; the state before it is safe.
+            CommandError: it cannot be written; the state before it is safe.
         """
         if self.rank:
             return

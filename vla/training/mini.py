@@ -10,12 +10,12 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from vla.command.errors import RefusedError
 from vla.data.frames import Frames, load_frames
 from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lessons import Selection, control_rate
 from vla.embodiment import EMBODIMENTS, Box, Embodiment, Gripper, ImageGeometry, read_boxes
-from vla.evaluation.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
 from vla.models.mini.config import MiniConfig
 from vla.models.mini.loss import LossWeights
@@ -35,7 +35,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     Raises:
         RefusedError: `init`, `transfer` or the data have other sizes, or a state was begun with other data.
         DatasetError: a dataset is damaged.
-        EvaluationError: state or checkpoint cannot be written.
+        CommandError: state or checkpoint cannot be written.
     """
     network = MiniConfig(**{**config["model"], "channels": tuple(config["model"]["channels"])})
     selection = Selection.from_config(config["recordings"])

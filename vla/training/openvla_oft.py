@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from vla.command.errors import RefusedError
 from vla.data.frames import Frames, load_frames
 from vla.data.lessons import Selection, control_rate
 from vla.data.standard import column_statistics, standard_gripper
 from vla.embodiment import EMBODIMENTS, Embodiment, Gripper
-from vla.evaluation.errors import RefusedError
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import HeadConfig, MaskMode, ModelConfig
 from vla.models.openvla_oft.folder import write_folder
@@ -49,7 +49,7 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         RefusedError: no checkpoint to begin with, a key or a way to start that this recipe has not, or a state that was
             begun with other data or with another checkpoint.
         CheckpointError: the checkpoint does not fit.
-        EvaluationError: state or checkpoint cannot be written.
+        CommandError: state or checkpoint cannot be written.
         MergeError: folding the adapters in changed the actions; the state is kept.
     """
     if (processes := os.environ.get("WORLD_SIZE", "1")) != "1":

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from vla.command.config import describe_differences
+from vla.command.errors import CommandError, RefusedError
 from vla.data.frames import Frames
-from vla.evaluation.errors import EvaluationError, RefusedError
-from vla.evaluation.files import write_json
-from vla.evaluation.run_folder import describe_differences
-from vla.files import replace_atomic
+from vla.files import replace_atomic, write_json
 
 STATE = "state.pt"
 
@@ -71,7 +70,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state; the file appears at once or not at all.
 
     Raises:
-        EvaluationError: it cannot be written; the state before it is safe.
+        CommandError: it cannot be written; the state before it is safe.
     """
     with writing(path):
         replace_atomic(path, lambda temporary: torch.save(state, temporary))
@@ -99,12 +98,12 @@ def writing(path: Path) -> Iterator[None]:
     """Make one message of what a full disk raises: torch and safetensors have errors of their own.
 
     Raises:
-        EvaluationError: with the path, the cause and what to do.
+        CommandError: with the path, the cause and what to do.
     """
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise EvaluationError(
+        raise CommandError(
             f"{path}: could not be written ({_first_line(error)}). Mend that, for example make room on the disk, and "
             f"repeat the command: it goes on from the last {STATE} that was written."
         ) from error

@@ -9,9 +9,9 @@ from typing import Any, TextIO
 
 import torch
 
+from vla.command.config import compose_config, to_dict, usage
+from vla.command.errors import CommandError
 from vla.data.lerobot.errors import DatasetError
-from vla.evaluation.config import compose_config, to_dict, usage
-from vla.evaluation.errors import EvaluationError
 from vla.models.openvla_oft.weights import CheckpointError
 from vla.training.lora import MergeError
 from vla.training.mini import train_mini
@@ -29,7 +29,7 @@ def main(conf: Path, overrides: Sequence[str]) -> int:
         return 0
     try:
         train(to_dict(compose_config(conf, "train", overrides)), sys.stdout)
-    except EvaluationError as error:
+    except CommandError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except (DatasetError, CheckpointError, MergeError, ValueError) as error:

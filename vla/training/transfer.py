@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vla.evaluation.errors import RefusedError
+from vla.command.errors import RefusedError
 from vla.models.mini.checkpoint import MiniCheckpoint
 from vla.models.mini.model import MiniVLA
 

@@ -258,7 +258,8 @@ class Insert(Phases):
             approach = math.sin(tilt) * self._opening.inward + math.cos(tilt) * DOWN
             upright = hand_frame(DOWN, self._opening.side) @ hand_frame(approach, self._opening.side).T
             for score, pose in self._tilted(world, upright)[:3]:
-                trouble = world.trouble(pose.position, pose.rotation, self._name)
+                before = pose.position - STANDOFF * pose.rotation[:, 2]
+                trouble = sum(world.trouble(at, pose.rotation, self._name) for at in (before, pose.position))
                 total = score - TROUBLE_COST * trouble
                 if best is None or total > best[0]:
                     best = (total, pose)

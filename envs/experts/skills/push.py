@@ -31,7 +31,8 @@ ON_IT, TOUCHING = 0.03, 0.012  # [m] the tips are this near to where they push, 
 SLIPPED = 0.055  # [m] from the middle: the tips have left the plate
 LOST_GRIP_STEPS = 10  # steps without progress before starting over
 TOUCH_STEPS = 40  # steps of going down at most
-SPOT_RINGS = np.arange(0.0, 0.26, 0.02)  # [m] how far an object may be put aside; one in the hand maybe not at all
+SPOT_RINGS = np.arange(0.0, 0.40, 0.02)  # [m] from the middle of the way, how far an object may be put aside
+ROBOT_SIDE = 0.3  # of this distance a place is nearer by as much as it is towards the robot
 SPOT_MARGIN = 0.012  # [m] around an object that is put aside
 
 
@@ -185,20 +186,31 @@ def _in_the_way(world: World, name: str, start: FloatArray, target: FloatArray, 
 
 
 def free_spot(world: World, name: str, pushed: str, target: FloatArray) -> FloatArray | None:
-    """The nearest place (3,) [m] beside the way where an object can be put aside; None when there is none."""
+    """Where (3,) [m] beside the way an object is put aside; None when there is no room.
+
+    It lies near the middle of the way, rather on the robot's side, and does not depend on where the object is: asked
+    again while it carries the object, the expert still means the same place.
+    """
     low, high = world.boxes(name).bounds()
-    middle, half = 0.5 * (low + high), 0.5 * (high - low)[:2] + SPOT_MARGIN
+    half = 0.5 * (high - low)[:2] + SPOT_MARGIN
     start = world.pose(pushed).position[:2]
     plate_low, plate_high = world.boxes(pushed).bounds()
     radius = 0.5 * float(np.max((plate_high - plate_low)[:2])) + SPOT_MARGIN + float(np.hypot(*half))
     others = world.others(name).above(float(plate_low[2]) + 0.004)
     samples = start + np.linspace(0.0, 1.0, 20)[:, None] * (target - start)
+    middle = 0.5 * (start + target)
+    toward = (world.base[:2] - middle) / float(np.linalg.norm(world.base[:2] - middle))
+    best: tuple[float, FloatArray] | None = None
     for distance in SPOT_RINGS:
         for angle in np.arange(16) * np.pi / 8:
-            spot = middle + np.array([distance * math.cos(angle), distance * math.sin(angle), 0.0])
+            offset = distance * np.array([math.cos(angle), math.sin(angle)])
+            spot = np.append(middle + offset, 0.5 * (low[2] + high[2]))
+            cost = distance - ROBOT_SIDE * float(offset @ toward)
+            if best is not None and cost >= best[0]:
+                continue
             gap = np.abs(others.center[:, :2] - spot[:2]) - others.reach[:, :2] - half
             free = not np.any(np.all(gap < 0.0, axis=1))
             beside = float(np.linalg.norm(samples - spot[:2], axis=1).min()) > radius
             if free and beside and world.stretch(spot) < STRETCH_COMFORT:
-                return np.asarray(spot)
-    return None
+                best = (cost, spot)
+    return None if best is None else best[1]

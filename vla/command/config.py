@@ -15,7 +15,7 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vla.evaluation.errors import RefusedError, nearest
+from vla.command.errors import RefusedError, nearest
 
 
 def compose_config(directory: Path, name: str, overrides: Sequence[str]) -> DictConfig:
@@ -135,3 +135,12 @@ def _precedence(override: str) -> tuple[bool, bool]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: str, here: str) -> str:
+    """One line for each dotted key that differs."""
+    before, after = flatten(old), flatten(new)
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return "\n".join(
+        f"  - {name}: {there} {before.get(name, 'absent')!r}, {here} {after.get(name, 'absent')!r}" for name in names
+    )

@@ -1,4 +1,4 @@
-"""What can go wrong with an evaluation as a whole, and the exit code each one means."""
+"""What ends a command with one message, and the exit code each one means."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import difflib
 from collections.abc import Iterable
 
 
-class EvaluationError(RuntimeError):
-    """The run cannot start or go on; the message is for the person at the keyboard."""
+class CommandError(RuntimeError):
+    """It cannot start or go on; the message is for the person at the keyboard."""
 
     exit_code = 1
 
 
-class RefusedError(EvaluationError):
-    """Bad input, found before any episode was run."""
+class RefusedError(CommandError):
+    """Bad input, found before anything was done."""
 
     exit_code = 2
 
 
-class InterruptedRunError(EvaluationError):
-    """Somebody stopped the run; the journal is complete so far."""
+class InterruptedRunError(CommandError):
+    """Somebody stopped it; what was finished is kept."""
 
     exit_code = 130
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import gymnasium
 
+from vla.command.errors import RefusedError
 from vla.embodiment import Embodiment
-from vla.evaluation.errors import RefusedError
 from vla.protocols import Policy, PrivilegedPolicy, SpecPolicy
 from vla.types import ActionSpec, Episode, Observation, Step
 

@@ -16,8 +16,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
-from vla.evaluation.fit import Needs
-
 # One thread each: sums are then added in one order, and workers do not fight over the cores.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -34,19 +32,6 @@ class Failed:
     """A child could not start; the message is for the person at the keyboard."""
 
     message: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A child has built what it needs.
-
-    Attributes:
-        files: those of the policy, after it was built from them (see `policy_files`); None if it has no policy.
-        needs: of the policy.
-    """
-
-    files: dict[str, dict[str, str]] | None = None
-    needs: Needs | None = None
 
 
 @dataclass(frozen=True)

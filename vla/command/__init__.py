@@ -1,0 +1,1 @@
+"""What all commands share: configuration, errors and exit codes, child processes, locks, provenance."""
