@@ -30,10 +30,14 @@ class Grasp:
     Attributes:
         pose: of the tool.
         width: [m] of the object between the fingers.
+        tight: [m] tolerance with open fingers.
+        wide: [m] tolerance once they close.
     """
 
     pose: Pose
     width: float
+    tight: float = TIGHT
+    wide: float = WIDE
 
 
 def reach(world: World, arm: Arm, grasp: Grasp) -> Command:
@@ -47,12 +51,12 @@ def reach(world: World, arm: Arm, grasp: Grasp) -> Command:
     distance, aside = -float(relative.position[0]), float(np.linalg.norm(relative.position[1:]))
     tilt = goal.angle(tool)
     closing = world.commanded(arm)[6] < opening_for(grasp.width + NEEDED_ROOM)
-    tolerance = WIDE if closing else TIGHT
+    tolerance = grasp.wide if closing else grasp.tight
     if abs(distance) < tolerance and aside < tolerance and tilt < 2 * TILT:
         return go(world, arm, goal, CLOSED, SLOW)
     ahead = max(distance, 0.0)
     is_open = world.gap(arm) > grasp.width + 2 * NEEDED_ROOM
-    if is_open and aside < TIGHT + CONE * ahead and tilt < TILT + TILT_CONE * ahead and distance > -TIGHT:
+    if is_open and aside < grasp.tight + CONE * ahead and tilt < TILT + TILT_CONE * ahead and distance > -grasp.tight:
         return go(world, arm, goal, opened, SPEED if distance > CLEAR else SLOW)
     if distance > CLEAR:
         return go(world, arm, goal.moved(np.array([-STANDOFF, 0.0, 0.0])), opened, SPEED)

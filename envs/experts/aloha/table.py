@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.experts.aloha.arm import REACHED, Arm
 from envs.experts.aloha.pose import Pose
-from envs.experts.aloha.reach import CLOSED, OPEN, Grasp, go, hand, reach
+from envs.experts.aloha.reach import CLOSED, OPEN, TIGHT, WIDE, Grasp, go, hand, reach
 from envs.experts.aloha.servo import SLOW, Command
 from envs.experts.aloha.world import World
 
@@ -17,9 +17,11 @@ MISSED = 0.005  # [m] a goal that is missed by more cannot be reached
 LOWEST_TOOL = 0.019  # [m] over the table; lower, finger tips would touch it
 
 
-def pick(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Command:
-    """The next step towards holding a box that lies on the table; see `_table_grasp` for the arguments."""
-    return reach(world, arm, _table_grasp(world, arm, thing, symmetry, width))
+def pick(
+    world: World, arm: Arm, thing: Pose, symmetry: float, width: float, tolerances: tuple[float, float] = (TIGHT, WIDE)
+) -> Command:
+    """The next step towards holding a box that lies on the table; see `_table_grasp` and `Grasp` for the arguments."""
+    return reach(world, arm, Grasp(_table_grasp(world, arm, thing, symmetry, width), width, *tolerances))
 
 
 def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Command:
@@ -31,8 +33,8 @@ def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Comm
     return go(world, arm, wanted, CLOSED, speed)
 
 
-def _table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Grasp:
-    """How an arm takes a box at its centre, with the fingers on two of its faces.
+def _table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Pose:
+    """Where the tool of an arm takes a box: at its centre, with the fingers on two of its faces.
 
     Args:
         world: what is where.
@@ -46,7 +48,7 @@ def _table_grasp(world: World, arm: Arm, thing: Pose, symmetry: float, width: fl
     position = np.array([*thing.position[:2], max(float(thing.position[2]), LOWEST_TOOL)])
     poses = [Pose(position, hand(arm, yaw, pitch)) for pitch in PITCHES]
     reachable = (pose for pose in poses if arm.solve(pose, world.angles(arm))[1] < REACHED)
-    return Grasp(next(reachable, poses[0]), width)
+    return next(reachable, poses[0])
 
 
 def _heading(thing: Pose, symmetry: float) -> float:
