@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envs.aloha.env import AlohaEnv
 from envs.aloha.robot import HZ, START, to_state
 from envs.experts.aloha.arm import Arm
 from envs.experts.aloha.pose import Pose
-from envs.experts.aloha.reach import hand
+from envs.experts.aloha.reach import CLEAR, STANDOFF, TIGHT, Grasp, approach, hand
 from envs.experts.aloha.servo import SPEED, Command, Servo
 from envs.experts.aloha.transfer import RENAMINGS
 from envs.experts.geometry import turn
@@ -99,3 +101,49 @@ def test_a_cube_has_24_renamings_that_are_rotations():
     for matrix in RENAMINGS:
         np.testing.assert_array_equal(matrix @ matrix.T, np.eye(3))
         assert np.linalg.det(matrix) == pytest.approx(1.0)
+
+
+def tool_at(along, aside, angle=0.0):
+    """A tool that far before a grasp at the origin, off its axis and turned."""
+    return Pose(np.array([-along, aside, 0.0]), turn(np.array([0.0, 0.0, 1.0]), angle))
+
+
+def placed(*found, gap=0.07):
+    """(3,) where it is told to go, seen from the grasp."""
+    goal, _ = approach(Grasp(Pose(np.zeros(3), np.eye(3)), 0.04), tool_at(*found), gap)
+    return goal.position
+
+
+@given(
+    st.floats(-0.03, 0.2),
+    st.floats(0.0, 0.1),
+    st.floats(0.0, 0.5),
+    st.floats(0.03, 0.07),
+    st.tuples(*[st.floats(-1e-3, 1e-3)] * 4),
+)
+def test_a_place_that_is_hardly_another_is_told_hardly_anything_else(along, aside, angle, gap, change):
+    told = placed(along, aside, angle, gap=gap)
+    other = placed(along + change[0], aside + change[1], angle + change[2], gap=gap + change[3])
+    assert np.linalg.norm(told - other) < 0.015  # where it was forwards or backwards, this was 0.1
+
+
+def test_the_tool_moves_in_on_the_axis_and_out_beside_the_object():
+    np.testing.assert_allclose(placed(0.06, 0.0), 0.0, atol=1e-12)
+    np.testing.assert_allclose(placed(0.0, TIGHT), 0.0, atol=1e-12)
+    np.testing.assert_allclose(placed(0.15, 0.1), [-STANDOFF, 0.0, 0.0])
+    beside = placed(0.01, 0.03)
+    assert beside[0] == pytest.approx(-STANDOFF)
+    assert beside[1] == pytest.approx(0.03)  # straight back: sideways it would push the object
+    assert placed(0.0, 0.0, gap=0.045)[0] < -CLEAR / 2
+    assert placed(0.02, 0.0, 0.4)[0] == pytest.approx(-STANDOFF)
+
+
+def test_a_pose_on_the_way_and_how_far_another_is():
+    one = Pose(np.zeros(3), np.eye(3))
+    other = tool_at(-0.1, 0.0, 0.6)
+    assert one.towards(other, 0.25).distance(one) == pytest.approx(0.025)
+    assert one.towards(other, 0.25).angle(one) == pytest.approx(0.15)
+    assert one.towards(other, 1.0).angle(other) == pytest.approx(0.0, abs=1e-9)
+    assert one.beyond(other, (0.2, 0.61), (0.3, 0.7)) == 0.0
+    assert one.beyond(other, (0.05, 0.6), (0.25, 0.7)) == pytest.approx(0.25)
+    assert one.beyond(other, (0.05, 0.5), (0.25, 0.6)) == pytest.approx(1.0)

@@ -21,8 +21,9 @@ APART = 0.15  # [m] between the centres before the peg goes in: 3 cm between the
 INSIDE = 0.085  # [m] between the centres in the end; at 0.1 the peg meets the pin
 HALF_LENGTH = 0.06  # [m] of peg and socket
 ALIGNED = 0.005  # [m] of the peg's middle and end to the socket's axis, to move in; there are 8 mm of room
-LOST = 0.01  # [m] off the axis, where the peg comes back out
-STEADY = 0.02, 0.15  # [m], [rad] how near the socket must be to the meeting
+LOST = 0.01  # [m] off the axis, where the peg is to be outside
+STEADY = 0.02, 0.15  # [m], [rad] how near the socket must be to the meeting, for the peg to come
+AWAY = 0.04, 0.3  # [m], [rad] from here on the peg waits where it will be
 AHEAD = 0.012  # [m] how far ahead of the peg its goal is
 
 
@@ -57,17 +58,23 @@ class Insertion:
         """Both are held: the socket goes to the meeting, the peg to where the socket is."""
         world, left, right = self._world, self._left, self._right
         meeting = Pose(MEETING, _levelled(socket.rotation))
-        steady = socket.distance(meeting) < STEADY[0] and socket.angle(meeting) < STEADY[1]
-        speed = SLOW if steady else SPEED
-        goal = _peg_goal(socket if steady else meeting, peg)
+        away = meeting.beyond(socket, STEADY, AWAY)
+        goal = _peg_goal(meeting.towards(socket, 1.0 - away), peg, away)
+        speed = SLOW + away * (SPEED - SLOW)
         return {
             "left": carry(world, left, socket, meeting, speed),
             "right": carry(world, right, peg, goal, speed),
         }
 
 
-def _peg_goal(socket: Pose, peg: Pose) -> Pose:
-    """Where the peg shall go: before the socket's opening, on its axis, and then along it."""
+def _peg_goal(socket: Pose, peg: Pose, away: float) -> Pose:
+    """Where the peg shall go: onto the socket's axis, and along it the farther in, the nearer it is to the axis.
+
+    Args:
+        socket: where it is held, or will be.
+        peg: where it is.
+        away: how far the socket is from where it will be: 0 there, 1 where the peg stays outside.
+    """
     axis = socket.rotation[:, 0] * np.sign(socket.rotation[0, 0])  # towards the right arm
     rotation = _with_axis(peg.rotation, axis)
     offset = peg.position - socket.position
@@ -75,11 +82,9 @@ def _peg_goal(socket: Pose, peg: Pose) -> Pose:
     aside = float(np.linalg.norm(offset - along * axis))
     end = offset - HALF_LENGTH * peg.rotation[:, 0] * np.sign(peg.rotation[:, 0] @ axis)
     aside = max(aside, float(np.linalg.norm(end - (end @ axis) * axis)))
-    if aside < ALIGNED:
-        along -= AHEAD
-    elif aside > LOST:
-        along = APART
-    return Pose(socket.position + max(along, INSIDE) * axis, rotation)
+    out = max(away, float(np.clip((aside - ALIGNED) / (LOST - ALIGNED), 0.0, 1.0)))
+    wanted = INSIDE + out * (APART - INSIDE)
+    return Pose(socket.position + max(along - AHEAD, wanted) * axis, rotation)
 
 
 def _levelled(rotation: FloatArray) -> FloatArray:

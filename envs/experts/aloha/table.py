@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.experts.aloha.arm import REACHED, Arm
 from envs.experts.aloha.pose import Pose
-from envs.experts.aloha.reach import CLOSED, OPEN, TIGHT, WIDE, Grasp, go, hand, reach
+from envs.experts.aloha.reach import CLOSED, OPEN, Grasp, go, hand, reach
 from envs.experts.aloha.servo import SLOW, Command
 from envs.experts.aloha.world import World
 
@@ -17,11 +17,9 @@ MISSED = 0.005  # [m] a goal that is missed by more cannot be reached
 LOWEST_TOOL = 0.019  # [m] over the table; lower, finger tips would touch it
 
 
-def pick(
-    world: World, arm: Arm, thing: Pose, symmetry: float, width: float, tolerances: tuple[float, float] = (TIGHT, WIDE)
-) -> Command:
-    """The next step towards holding a box that lies on the table; see `_table_grasp` and `Grasp` for the arguments."""
-    return reach(world, arm, Grasp(_table_grasp(world, arm, thing, symmetry, width), width, *tolerances))
+def pick(world: World, arm: Arm, thing: Pose, symmetry: float, width: float) -> Command:
+    """The next step towards holding a box that lies on the table; see `_table_grasp` for the arguments."""
+    return reach(world, arm, Grasp(_table_grasp(world, arm, thing, symmetry, width), width))
 
 
 def carry(world: World, arm: Arm, thing: Pose, goal: Pose, speed: float) -> Command:

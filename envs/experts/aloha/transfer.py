@@ -22,8 +22,8 @@ MEETING = np.array([0.0, 0.5, 0.36])  # [m] where the cube changes hands
 # The cube is turned there by this part of the right hand's pitch on it: neither arm's wrist must be straight.
 LEAN, LEAN_RANGE = 0.4, (math.radians(20), math.radians(40))
 PRESENTED = 0.022, 0.2  # [m], [rad] how near the cube must be to the meeting, for the left arm to come
+AWAY = 0.044, 0.4  # [m], [rad] from here on the left arm waits where it will be
 EXPECTED_PITCH = math.radians(60)  # of the right hand on the upright cube, give or take 45 degrees
-LOOSE = 0.011, 0.018  # [m] tolerances of its grasps: a learner that gets no nearer must be told to close all the same
 SHALLOW = 0.004  # [m] the left tool stays this far before the cube's centre, clear of the right hand
 # (24, 3, 3) the rotations that turn a cube into itself.
 RENAMINGS = np.array(
@@ -55,16 +55,14 @@ class TransferCube:
         if world.holds(left, CUBE, WIDTH):
             return {"left": self._keep(), "right": self._let_go(cube)}
         if not world.holds(right, CUBE, WIDTH):
-            return {"left": rest(), "right": pick(world, right, cube, math.pi / 2, WIDTH, LOOSE)}
+            return {"left": rest(), "right": pick(world, right, cube, math.pi / 2, WIDTH)}
         cube = _upright(cube, world.tool(right).rotation @ hand(right, 0.0, EXPECTED_PITCH).T)
         meeting = _meeting(cube, world.tool(right))
-        if cube.distance(meeting) < PRESENTED[0] and cube.angle(meeting) < PRESENTED[1]:
-            taking = Grasp(_taking(cube), WIDTH, *LOOSE)
-            return {"left": reach(world, left, taking), "right": carry(world, right, cube, meeting, SLOW)}
-        before = _taking(meeting).moved(np.array([-STANDOFF, 0.0, 0.0]))
+        away = meeting.beyond(cube, PRESENTED, AWAY)
+        taking = Grasp(_taking(meeting.towards(cube, 1.0 - away)), WIDTH)
         return {
-            "left": go(world, left, before, OPENED, SPEED),
-            "right": carry(world, right, cube, meeting, SPEED),
+            "left": reach(world, left, taking, at_least=away * STANDOFF),
+            "right": carry(world, right, cube, meeting, SLOW + away * (SPEED - SLOW)),
         }
 
     def _keep(self) -> Command:
