@@ -20,13 +20,18 @@ PULL_TILTS = tuple(math.radians(angle) for angle in (85, 75, 95))
 DOWN = np.array([0.0, 0.0, -1.0])
 STANDOFF = 0.09  # [m] in front of the handle before reaching for it
 DEPTH = 0.004  # [m] the fingers reach this far behind the middle of the bar; the panel is 16 mm behind it
-AT_STANDOFF, AT_HANDLE = 0.015, 0.006  # [m]
+AT_STANDOFF, AT_HANDLE = 0.015, 0.008  # [m]
 TURNED = 0.12  # [rad] well enough aligned
+# The farther the hand is off the handle's line, or turned, the farther in front of the handle it is to be: [m] and
+# [rad] that do not matter yet, [m] and [rad] more for each metre.
+FUNNEL, FUNNEL_TURN = (0.008, 0.25), (TURNED, 3.0)
+SOON = 0.02  # [m] nearer than it should be by this, the hand does not move sideways at all
 OVERTRAVEL = 0.012  # [m] asked for beyond the wanted position, so that the last millimetres are reached too
 MARGIN = 0.006  # [m] past the threshold of the predicate before letting go
 TIP = 0.009  # [m] finger tips beyond the point between the pads
 STALL_STEPS = 12
 AMONG_HANDLES = (0.06, 0.10)  # [m] in front of the bar, beside it: a tilted hand that is nearer backs out first
+FADE = 0.02  # [m] over which it does not matter any more
 LIMIT = 120  # steps for one attempt
 ABOUT_LEVEL = 0.4  # [rad] a hand that grips the bar is turned no farther than this from the wanted orientation
 
@@ -93,10 +98,11 @@ class OpenDrawer(Phases):
 
     Args:
         goal: `open(region)`.
+        enough: part of the way to where the goal begins to hold that is enough; by default a little more than all.
     """
 
-    def __init__(self, goal: Goal) -> None:
-        self._goal = goal
+    def __init__(self, goal: Goal, enough: float | None = None) -> None:
+        self._goal, self._enough = goal, enough
         self._tries = self._missing = 0
         self._start("begin")
 
@@ -107,21 +113,28 @@ class OpenDrawer(Phases):
     def step(self, world: World) -> Command | None:
         """The next command; None when the drawer is open and the hand away."""
         self._steps += 1
-        joint, opens, wanted = travel_range(world, self._goal)
+        joint, opens, wanted = self._range(world)
         handle = find_handle(world, joint, opens)
         rotation = level_hand(world, handle, PULL_TILTS[self._tries % len(PULL_TILTS)], np.array([0.0, 0.0, 1.0]))
         is_open = opens * (world.joint(joint) - wanted) > 0
         if self._phase == "begin":
             self._start(self._first_phase(world, handle, rotation))
-        if is_open and self._phase in ("reach", "approach"):
+        if is_open and self._phase == "reach":
             return None
         if is_open and self._phase in ("close", "pull"):
             self._start("release")
             self._at = world.hand.position
-        phases = {"reach": self._reach, "approach": self._approach, "close": self._close, "pull": self._pull}
+        phases = {"reach": self._reach, "close": self._close, "pull": self._pull}
         if self._phase in phases:
             return phases[self._phase](world, handle, rotation)
         return self._leave(world, handle, rotation)
+
+    def _range(self, world: World) -> tuple[str, float, float]:
+        """As `travel_range`, for as far as this drawer is to be opened."""
+        joint, opens, wanted = travel_range(world, self._goal)
+        if self._enough is not None:
+            wanted = self._enough * (wanted - opens * MARGIN)
+        return joint, opens, wanted
 
     def _first_phase(self, world: World, handle: Handle, rotation: FloatArray) -> str:
         """What is left to do from here."""
@@ -129,35 +142,34 @@ class OpenDrawer(Phases):
         if turned < ABOUT_LEVEL and world.gripped(handle.body):
             return "pull"
         depth, aside = off_line(world.hand.position, handle.center - DEPTH * handle.outward, handle.outward)
-        if aside > BESIDE_LINE or turned > OFF_TURN or depth > STANDOFF + AT_STANDOFF:
+        if aside > BESIDE_LINE or turned > OFF_TURN:
             return "reach"
-        return "close" if is_closing(world, depth) else "approach"
+        return "close" if is_closing(world, depth) else "reach"
 
     def _reach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
-        goal = handle.center + STANDOFF * handle.outward
-        hand = world.hand
+        """In front of the handle, and in on its line; what is told changes little from one place to the next."""
+        hand, end = world.hand, handle.center - DEPTH * handle.outward
         turned = float(np.linalg.norm(rotation_vector(rotation @ hand.rotation.T)))
-        distance = float(np.linalg.norm(goal - hand.position))
+        depth, aside = off_line(hand.position, end, handle.outward)
+        off, off_turn = max(aside - FUNNEL[0], 0.0) / FUNNEL[1], max(turned - FUNNEL_TURN[0], 0.0) / FUNNEL_TURN[1]
+        needed = min(max(off, off_turn), STANDOFF)
+        goal = end + needed * handle.outward
+        distance = float(np.linalg.norm(end - hand.position))
         self._watch(distance + 0.1 * turned)
-        if distance < AT_STANDOFF and turned < TURNED:
-            self._start("approach")
-        elif self._since_best > 2 * STALL_STEPS:
+        is_stuck = self._since_best > STALL_STEPS and distance < 3 * AT_HANDLE
+        if turned < OFF_TURN and (distance < AT_HANDLE or is_stuck):
+            self._start("close")
+        elif self._since_best > 2 * STALL_STEPS or self._steps > LIMIT:
             self._tries += 1  # another tilt may let the arm pass
             self._start("reach")
-        depth, aside = off_line(hand.position, handle.center, handle.outward)
-        if depth < AMONG_HANDLES[0] and aside < AMONG_HANDLES[1] and hand.rotation[2, 2] > VERTICAL:
-            return Command(hand.position + STANDOFF * handle.outward, hand.rotation, False, 0.5)
+        back = _among_handles(world, depth, aside) * float(np.clip((needed - depth) / SOON, 0.0, 1.0))
+        if back > 0.0:
+            sideways = hand.position - end - depth * handle.outward
+            rotation = rotation if back < 0.5 else hand.rotation
+            return Command(goal + back * sideways, rotation, False, 0.5)
+        if needed < STANDOFF:
+            return Command(goal, rotation, False, 0.5, precise=True)
         return travel(world, goal, rotation, close=False)
-
-    def _approach(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
-        goal = handle.center - DEPTH * handle.outward
-        distance = float(np.linalg.norm(goal - world.hand.position))
-        self._watch(distance)
-        if distance < AT_HANDLE or (self._since_best > STALL_STEPS and distance < 3 * AT_HANDLE):
-            self._start("close")
-        elif self._since_best > STALL_STEPS or self._steps > LIMIT:
-            self._start("reach")
-        return Command(goal, rotation, False, 0.5, precise=True)
 
     def _close(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
         rate, self._opening = self._opening - world.opening, world.opening
@@ -168,7 +180,7 @@ class OpenDrawer(Phases):
         return Command(handle.center - DEPTH * handle.outward, rotation, True, 0.3, precise=True)
 
     def _pull(self, world: World, handle: Handle, rotation: FloatArray) -> Command | None:
-        joint, opens, wanted = travel_range(world, self._goal)
+        joint, opens, wanted = self._range(world)
         left = opens * (wanted - world.joint(joint)) + OVERTRAVEL
         self._watch(left)
         if not world.gripped(handle.body) or self._since_best > STALL_STEPS:
@@ -192,6 +204,14 @@ class OpenDrawer(Phases):
         if (world.hand.position - self._at) @ handle.outward > 0.06 or self._steps > 25:
             return None
         return Command(goal, rotation, False, 0.6)
+
+
+def _among_handles(world: World, depth: float, aside: float) -> float:
+    """Whether a hand is where it would catch at handles if it moved sideways: 0 no, 1 yes, between near the border."""
+    if world.hand.rotation[2, 2] < VERTICAL:
+        return 0.0
+    room = AMONG_HANDLES - np.array([depth, aside])  # [m]
+    return float(np.clip(room / FADE, 0.0, 1.0).min())
 
 
 def level_hand(world: World, handle: Handle, tilt: float, closing: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from envs.experts.geometry import Boxes
-from envs.experts.goals import Goal, UnknownGoal, is_met
+from envs.experts.goals import Goal, UnknownGoal
 from envs.experts.grasps import Preferences, plan_grasps
 from envs.experts.skills.base import Skill
 from envs.experts.skills.door import CloseDoor
@@ -22,7 +22,9 @@ from envs.experts.skills.push import Push
 from envs.experts.skills.uncover import DragOut, place_beside_drawer
 from envs.experts.world import World
 
-STILL_OPEN = 0.85  # of the way to where the predicate says "open"
+# Of the way to where the predicate says "open": so far a drawer is opened for something to be put inside, and so far it
+# must be open still. Opened farther, it covers what stands before it.
+ENOUGH, STILL_OPEN = 0.93, 0.85
 # Part of a region's half size between its middle and an object that shares it. Walls leave less room.
 SHARED_INSIDE, SHARED_ON = 0.5, 0.62
 
@@ -38,10 +40,8 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
     if goal.predicate in ("turnon", "turnoff"):
         return TurnKnob(goal)
     if goal.predicate in ("on", "in"):
-        inside = Goal("open", goal.place)
-        if goal.predicate == "in" and world.joints_of(goal.place) and not _open_enough(inside, world):
-            beside = place_beside_drawer(world, goal.subject, inside)
-            return OpenDrawer(inside) if beside is None else DragOut(goal.subject, beside)
+        if goal.predicate == "in" and (skill := _make_room(goal, world)):
+            return skill
         opening = find_opening(world, goal.place) if goal.predicate == "in" and goal.place in world.regions else None
         if opening is not None:
             return Insert(goal.subject, goal.place, opening)
@@ -51,11 +51,16 @@ def skill_for(goal: Goal, goals: Sequence[Goal], world: World) -> Skill:
     raise UnknownGoal(f"{world.task_name}: no skill for {goal}")
 
 
-def _open_enough(goal: Goal, world: World) -> bool:
-    """Whether something can be put inside; a drawer that a passing hand pushed in a little is not opened again."""
-    if is_met(goal, world):
-        return True
-    return not world.is_hinge(world.joints_of(goal.subject)[0]) and opened(world, goal) > STILL_OPEN
+def _make_room(goal: Goal, world: World) -> Skill | None:
+    """What is to be done before something can be put into a drawer; None when it is not one, or open enough."""
+    joints = world.joints_of(goal.place)
+    if not joints or world.is_hinge(joints[0]):
+        return None
+    opening = Goal("open", goal.place)
+    beside = place_beside_drawer(world, goal.subject, opening, ENOUGH)
+    if beside is not None:
+        return DragOut(goal.subject, beside)
+    return None if opened(world, opening) > STILL_OPEN else OpenDrawer(opening, ENOUGH)
 
 
 def _moving_part(goal: Goal, world: World) -> Skill:

@@ -11,13 +11,13 @@ from envs.experts.goals import Goal
 from envs.experts.grasps import TIP, Preferences, plan_grasps
 from envs.experts.servo import Command
 from envs.experts.skills.base import Phases, travel
-from envs.experts.skills.drawer import travel_range
+from envs.experts.skills.drawer import MARGIN, travel_range
 from envs.experts.skills.pick import REST_YAW
 from envs.experts.world import STRETCH_COMFORT, World
 from vla.types import FloatArray
 
 DISTANCES = np.arange(0.03, 0.16, 0.02)  # [m] how far the object may be dragged
-OVERSHOOT = 0.015  # [m] the drawer coasts this much farther than asked
+OVERSHOOT = 0.008  # [m] the drawer coasts this much farther than asked
 BESIDE = 0.006  # [m] sideways clearance from other things
 UNDER = 0.035  # [m] an object may reach this far under the drawer and still be gripped
 FROM_RIM = 0.016  # [m] the tips go down this far inside a hollow object's rim
@@ -32,13 +32,14 @@ STALL_STEPS = 12
 RISE = 0.05  # [m]
 
 
-def place_beside_drawer(world: World, name: str, opened: Goal) -> FloatArray | None:
-    """The nearest (2,) [m] place for an object that the drawer would cover once it is open.
+def place_beside_drawer(world: World, name: str, opened: Goal, enough: float) -> FloatArray | None:
+    """The nearest (2,) [m] place for an object that the drawer covers, or would once it is open.
 
     Args:
         world: the present state.
         name: of the object.
         opened: the goal that opens the drawer.
+        enough: part of the way to where this goal begins to hold, to which the drawer is opened.
 
     Returns:
         None when the object can be gripped all the same, is held, or has no better place.
@@ -48,7 +49,8 @@ def place_beside_drawer(world: World, name: str, opened: Goal) -> FloatArray | N
     joint, opens, wanted = travel_range(world, opened)
     _, axis, body = world.joint_axis(joint)
     drawer = world.body_boxes(body)
-    shift = (max(0.0, opens * (wanted - world.joint(joint))) + OVERSHOOT) * opens * axis
+    left = opens * (enough * (wanted - opens * MARGIN) - world.joint(joint))  # [m]
+    shift = (left + OVERSHOOT if left > 0.0 else 0.0) * opens * axis
     drawer = Boxes(drawer.center + shift, drawer.rotation, drawer.half)
     boxes, others = world.boxes(name), world.others(name, body=body)
     preferences = Preferences(REST_YAW)
