@@ -374,6 +374,18 @@ def test_words_with_few_frames_can_be_drawn_as_often_as_the_others(balance, shar
     assert np.mean(drawn > 0) == pytest.approx(share, abs=0.06)
 
 
+def test_of_what_is_left_out_in_part_the_rest_is_drawn_as_often_as_the_balance_says():
+    task, state = np.repeat([0, 1], [20, 20]), np.repeat([[1.0], [0.0]], [20, 20], axis=0).astype(np.float32)
+    whole = dataclasses.replace(
+        make_frames(40), task=task, instructions=("mended", "other"), state=state * np.ones(8, np.float32)
+    )
+    statistics = make_statistics([whole], 3)
+    samples = Samples([whole] * 4, statistics, Normalization.BOUNDS, TINY.chunk, Augmentation(), 0, 1.0)
+    samples.leave_out({"mended": [0, 1, 2]})
+    drawn = np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(8)])
+    assert np.mean(drawn > 0) == pytest.approx(0.5, abs=0.06)
+
+
 def test_what_is_left_out_is_never_drawn():
     task, state = np.repeat([0, 1], [4, 36]), np.repeat([[1.0], [0.0]], [4, 36], axis=0).astype(np.float32)
     whole = dataclasses.replace(

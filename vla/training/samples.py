@@ -69,9 +69,8 @@ class Samples:
             )
         self._frames, self._chunk, self._augmentation, self._seed = frames, chunk, augmentation, seed
         self._ends = np.cumsum([len(each) for each in frames])
-        _, which, counts = np.unique(_told(frames), return_inverse=True, return_counts=True)
-        self._weights = counts[which] ** -float(balance)  # (F,); whole numbers have no negative powers
-        self._chances = _rising(self._weights)
+        self._told, self._balance = np.unique(_told(frames), return_inverse=True)[1], balance  # (F,) which words
+        self._draw_from(np.ones(len(self), dtype=bool))
         self._actions = Normalizer.from_statistics(statistics["action"], kind)
         self._states = Normalizer.from_statistics(statistics["proprio"], kind)
         encoder = SentenceEncoder()
@@ -99,7 +98,12 @@ class Samples:
                 out[end - len(frames) : end] |= frames.task == frames.instructions.index(words)
         if out.all():
             raise ValueError("nothing is left to learn from")
-        self._weights = np.where(out, 0.0, self._weights)
+        self._draw_from(~out)
+
+    def _draw_from(self, kept: np.ndarray) -> None:
+        """Draw among these frames, (F,) bool, as the balance says."""
+        counts = np.maximum(np.bincount(self._told, kept), 1.0)
+        self._weights = kept * counts[self._told] ** -self._balance  # (F,)
         self._chances = _rising(self._weights)
 
     def focus(self, errors: np.ndarray, power: float) -> None:
