@@ -24,14 +24,15 @@ from vla.policies.words import SentenceEncoder
 from vla.runtime.speed import chunk_ms
 from vla.training.train import train
 
+# A name becomes a folder in a Hydra override: nothing in it may mean something to its grammar, as a quote does.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "as shipped": (),
     "images of 96 px": ("model.image_size=96",),
     "images of 160 px": ("model.image_size=160",),
     "half the tower": ("model.channels=[16,32,64,128]",),
     "1.5 times the tower": ("model.channels=[48,96,192,384]",),
-    "half the trunk's width": ("model.width=128",),
-    "1.5 times the trunk's width": ("model.width=384", "model.heads=6"),
+    "half the trunk width": ("model.width=128",),
+    "1.5 times the trunk width": ("model.width=384", "model.heads=6"),
     "2 trunk layers": ("model.layers=2",),
     "chunks of 4": ("model.chunk=4",),
     "chunks of 16": ("model.chunk=16",),
@@ -129,6 +130,7 @@ def _measure(checkpoint: Path, unseen: str, steps: int) -> Finding:
         Path(config["cache"]),
         read.config.chunk,
         Selection.from_config(config["recordings"]),
+        read.embodiment.images.boxes,
     )
     actions = Normalizer.from_statistics(read.statistics["action"], read.embodiment.normalization)
     states = Normalizer.from_statistics(read.statistics["proprio"], read.embodiment.normalization)
