@@ -28,7 +28,7 @@ from vla.models.openvla_oft.model import OpenVLAOFT
 from vla.models.openvla_oft.weights import CheckpointError, memory_tensor
 from vla.training import train as entry
 from vla.training.log import TrainingLog
-from vla.training.run_folder import keep, save_state
+from vla.training.run_folder import alone, keep, save_state
 
 SMALL = dataclasses.replace(LIBERO, images=ImageGeometry(size=28))
 
@@ -131,6 +131,31 @@ def test_a_first_command_with_a_mistake_does_not_occupy_the_folder(dataset, tmp_
     with pytest.raises(DatasetError, match="nothere"):
         train(tmp_path / "nothere", tmp_path, *MINI, "train.steps=1")
     train(dataset, tmp_path, *MINI, "train.steps=1")
+
+
+def test_a_second_training_in_one_folder_is_refused_and_the_first_goes_on(dataset, tmp_path, monkeypatch):
+    overrides, add, tried = (*MINI, "train.steps=3", "train.save_every=1"), TrainingLog.add, []
+
+    def busy(log, step, parts):
+        if step == 2 and not tried:
+            tried.append(step)
+            with pytest.raises(RefusedError, match=rf"another process is training into {tmp_path}.*another run_dir"):
+                train(dataset, tmp_path, *overrides)
+        add(log, step, parts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingLog, "add", busy)
+        train(dataset, tmp_path, *overrides)
+    assert tried == [2]
+    assert len(losses(tmp_path)) == 3
+    train(dataset, tmp_path, *overrides)  # free again
+
+
+def test_processes_that_train_together_share_the_folder(tmp_path, monkeypatch):
+    with alone(tmp_path):
+        monkeypatch.setenv("RANK", "1")
+        with alone(tmp_path):
+            pass
 
 
 def test_only_the_first_process_writes_what_the_folder_was_begun_with(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 config.json   the configuration
 begun.json    what was learned from: frames of each dataset, statistics
 state.pt      see `Imitation.save` and `Finetuner.save`
+.lock         held while a training runs
 """
 
 from __future__ import annotations
@@ -19,10 +20,30 @@ from safetensors import SafetensorError
 
 from vla.command.config import describe_differences
 from vla.command.errors import CommandError, RefusedError
+from vla.command.lock import lock
 from vla.data.frames import Frames
 from vla.files import replace_atomic, write_json
 
 STATE = "state.pt"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one training. Of processes that train together only the first one holds it.
+
+    Raises:
+        RefusedError: another training runs in it.
+    """
+    if rank():  # torchrun ends the others if the first one is refused
+        yield
+        return
+    with (folder / ".lock").open("a") as file:
+        lock(
+            file.fileno(),
+            f"run_dir: another process is training into {folder}; each would write over the other's state. Wait for "
+            "it, or choose another run_dir.",
+        )
+        yield
 
 
 def keep(folder: Path, name: str, wanted: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from vla.models.openvla_oft.weights import CheckpointError
 from vla.training.lora import MergeError
 from vla.training.mini import train_mini
 from vla.training.openvla_oft import finetune
-from vla.training.run_folder import keep
+from vla.training.run_folder import alone, keep
 
 Learner = Callable[[Mapping[str, Any], Path, TextIO], None]
 LEARNERS: dict[str, Learner] = {"mini": train_mini, "openvla_oft": finetune}
@@ -45,13 +45,15 @@ def train(config: dict[str, Any], stream: TextIO) -> None:
     """Train into `config["run_dir"]`; a folder that holds a state is continued.
 
     Raises:
-        RefusedError: the folder's state was begun with another configuration or other data.
+        RefusedError: another process trains into the folder, or its state was begun with another configuration or
+            other data.
         DatasetError: a dataset is damaged.
     """
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
-    keep(folder, "config.json", {key: value for key, value in config.items() if key != "threads"})
-    if config["threads"]:
-        torch.set_num_threads(config["threads"])
-    torch.manual_seed(config["seed"])
-    LEARNERS[config["learner"]](config, folder, stream)
+    with alone(folder):
+        keep(folder, "config.json", {key: value for key, value in config.items() if key != "threads"})
+        if config["threads"]:
+            torch.set_num_threads(config["threads"])
+        torch.manual_seed(config["seed"])
+        LEARNERS[config["learner"]](config, folder, stream)
