@@ -301,12 +301,17 @@ class FakeRobot:
         if self._trouble == "interrupted early":
             os.kill(os.getpid(), signal.SIGINT)
 
+    def resume(self) -> None:
+        self.stopped = False
+
     def go_to(self, state: FloatArray) -> None:
         if self._trouble == "interrupted":
             os.kill(os.getpid(), signal.SIGINT)
             raise SafetyStop("go_to: stopped on the way")
+        if self.stopped:
+            raise SafetyStop("the robot was stopped; call resume, then go_to to begin again")
         self.log.append(f"go_to {np.round(state, 3).tolist()}")
-        self.state, self.stopped = np.array(state, dtype=np.float64), False
+        self.state = np.array(state, dtype=np.float64)
         self.goal = self.state
 
     def get_goal(self) -> FloatArray:
@@ -322,7 +327,7 @@ class FakeRobot:
 
     def send_action(self, action: FloatArray) -> FloatArray:
         if self.stopped:
-            raise SafetyStop("the robot was stopped; call go_to to begin again")
+            raise SafetyStop("the robot was stopped; call resume, then go_to to begin again")
         if len(self.sent) == self._refuse_at:
             raise SafetyStop("waist: too fast")
         self.state = np.round(action, 3) - np.array([0.0, self._sag, 0.0])

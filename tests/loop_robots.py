@@ -48,6 +48,9 @@ class FakeRobot:
     def connect(self):
         self.log.append("connect")
 
+    def resume(self):
+        pass
+
     def go_to(self, state):
         self.log.append("go_to")
         self.state = np.array(state)

@@ -154,8 +154,15 @@ class Robot(Protocol):
     def connect(self) -> None:
         """Open and check everything, and take hold of the robot without moving it."""
 
+    def resume(self) -> None:
+        """Lift a stop. Nothing moves before `go_to` or `send_action`."""
+
     def go_to(self, state: FloatArray) -> None:
-        """Move slowly to (A,) and return when there."""
+        """Move slowly to (A,) and return when there.
+
+        Raises:
+            SafetyStop: it cannot, or somebody says stop before or meanwhile; the robot holds.
+        """
 
     def get_reading(self) -> Reading:
         """Ask the sensors now."""

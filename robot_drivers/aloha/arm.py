@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from robot_drivers.aloha.arming import arm
@@ -35,7 +37,7 @@ class Arm:
         self.torque = dict.fromkeys(layout.ids, False)
         self.fast = False
         self._clock = clock
-        self._keeper = StateKeeper(layout)
+        self._keeper = StateKeeper(layout)  # anew in `connect`: between two sessions somebody may move the arm
         self._goal = layout.servos[0].model["goal_position"]
 
     def connect(self, *, torque: bool, write_eeprom: bool = False) -> None:
@@ -45,6 +47,7 @@ class Arm:
             ArmingRefused, BusError: the port is closed again.
         """
         self.bus.open()
+        self._keeper = StateKeeper(self.layout)
         try:
             arm(self.bus, self.layout, self.config, torque=torque, write_eeprom=write_eeprom)
             self.fast = not self.bus.sync_read(self.layout.ids, ADDRESS, LENGTH, fast=True).missing
@@ -75,16 +78,17 @@ class Arm:
             statuses |= self.bus.sync_read(replies.missing, ADDRESS, LENGTH).statuses
         return self._keeper.update(statuses, tuple(self.bus.alerts), self._clock.now())
 
-    def write_goals(self, goal: FloatArray) -> None:
+    def write_goals(self, goal: FloatArray, without: Collection[int] = ()) -> None:
         """Send goals, within the limits that the servos have themselves.
 
         Args:
             goal: [rad] (7,) six joints, then the gripper's servo.
+            without: IDs that get none.
 
         Raises:
             Unplugged: the port is gone.
         """
-        servos = [servo for servo in self.layout.primaries if self.torque[servo.id]]
+        servos = [servo for servo in self.layout.primaries if self.torque[servo.id] and servo.id not in without]
         ticks = dict(zip((servo.id for servo in self.layout.primaries), to_ticks(goal), strict=True))
         if servos:
             self.bus.sync_write(self._goal, {servo.id: goal_ticks(servo, ticks[servo.id]) for servo in servos})

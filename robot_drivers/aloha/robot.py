@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -84,7 +83,7 @@ class AlohaRobot:
         self._gate = Gate(names, spec.low, spec.high, ~spec.gripper, config.limits, config.hz)
         self.workers: tuple[ArmWorker, ...] = ()
         self._last: FloatArray | None = None
-        self._stopped = threading.Event()
+        self._stopped = False  # a plain one: a signal handler may set it while this very thread does
 
     def connect(self) -> None:
         """Open the cameras, open and check both arms, take hold of them without moving them, begin ticking.
@@ -96,7 +95,7 @@ class AlohaRobot:
             raise RuntimeError(self._refusal)
         if self.workers:
             raise RuntimeError("AlohaRobot.connect: expected a robot that is not connected; call disconnect() first")
-        self._stopped.clear()  # first: a stop that comes meanwhile counts
+        self._stopped = False  # first: a stop that comes meanwhile counts
         open_all(self._cameras, self._clock)
         try:
             workers = start_workers(self._arms, self._clock, torque=True, write_eeprom=self._write_eeprom)
@@ -106,8 +105,12 @@ class AlohaRobot:
         self._last = None
         self.workers = workers
 
+    def resume(self) -> None:
+        """Lift a stop. Nothing moves; `go_to` and `rest` may."""
+        self._stopped = False
+
     def go_to(self, state: FloatArray) -> None:
-        """Move slowly to (14,), on the scale of actions, and return when there. Lifts a stop.
+        """Move slowly to (14,), on the scale of actions, and return when there. Clears faults that are mended.
 
         Raises:
             SafetyStop: a pose outside the limits, an arm that cannot move, resistance, or a stop; it holds.
@@ -208,9 +211,9 @@ class AlohaRobot:
     def stop(self) -> None:
         """Hold still at once; torque stays on. From any thread or signal handler, any number of times.
 
-        Commands are refused until `go_to`.
+        Commands are refused until `resume` and `go_to`.
         """
-        self._stopped.set()
+        self._stopped = True
         self._hold(self.workers)
 
     def torque_off(self, *, even_if_raised: bool = False) -> None:
@@ -248,39 +251,46 @@ class AlohaRobot:
             raise RuntimeError("AlohaRobot: expected a connected robot; call connect() first")
         return self.workers
 
+    def _require_not_stopped(self) -> None:
+        if self._stopped:
+            raise SafetyStop("the robot was stopped; call resume, then go_to to begin again")
+
     def _require_ready(self, workers: Sequence[ArmWorker]) -> None:
-        if self._stopped.is_set():
-            raise SafetyStop("the robot was stopped; call go_to to begin again")
+        self._require_not_stopped()
         for worker in workers:
             if trouble := worker.trouble:
-                raise SafetyStop(f"{trouble}. The robot holds; mend it, then call go_to to begin again")
+                raise SafetyStop(f"{trouble.rstrip('.')}. The robot holds; mend it, then call go_to to begin again")
 
     def _hold(self, workers: Sequence[ArmWorker]) -> None:
         for worker in workers:
-            worker.hold()
+            worker.freeze()  # first all: writing may have to wait for a line
+        for worker in workers:
+            worker.send_goal()
         self._gate.reset()
         self._last = None
 
     def _move(self, workers: Sequence[ArmWorker], ends: Sequence[FloatArray]) -> None:
-        self._stopped.clear()  # first: a stop that comes while faults are cleared counts
-        reasons = [reason for worker in workers if (reason := worker.clear_fault())]
-        if reasons:
-            self._stopped.set()
-            raise SafetyStop("; ".join(reasons))
-        self._gate.reset()
-        self._last = None
-        seconds = max(worker.move_time(end) for worker, end in zip(workers, ends, strict=True))
-        for worker, end in zip(workers, ends, strict=True):
-            worker.move(end, seconds)
-        deadline = self._clock.now() + seconds + _MOVE_EXTRA
-        while any(worker.mode == Mode.MOVE for worker in workers):
-            self._clock.sleep_until(self._clock.now() + self._config.period)
-            reason = "stopped" if self._stopped.is_set() else next((w.fault for w in workers if w.fault), "")
-            if not reason and self._clock.now() > deadline:
-                reason = "expected to be there by now; the ticks have ended"
-            if reason:
-                self._hold(workers)
-                raise SafetyStop(f"slow move: {reason}. The robot holds")
+        try:
+            self._require_not_stopped()
+            if reasons := [reason for worker in workers if (reason := worker.clear_fault())]:
+                raise SafetyStop("; ".join(reasons))
+            self._gate.reset()
+            self._last = None
+            seconds = max(worker.move_time(end) for worker, end in zip(workers, ends, strict=True))
+            for worker, end in zip(workers, ends, strict=True):
+                worker.move(end, seconds)
+            deadline = self._clock.now() + seconds + _MOVE_EXTRA
+            while any(worker.mode == Mode.MOVE for worker in workers):
+                self._clock.sleep_until(self._clock.now() + self._config.period)
+                self._require_ready(workers)
+                if self._clock.now() > deadline:
+                    raise SafetyStop("expected to be there by now; the ticks have ended")
+            self._require_ready(workers)  # what ends a move before its time leaves it in HOLD, as arriving does
+        except BaseException as error:
+            self._hold(workers)
+            if isinstance(error, SafetyStop):
+                raise SafetyStop(f"slow move: {error}") from error
+            raise
 
     def _following(self, workers: Sequence[ArmWorker]) -> FloatArray | None:
         """(14,) the last action; None when the last motion was not an action."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 import numpy as np
@@ -64,8 +65,16 @@ class Setpoint:
         self._host.release()
 
     def stay(self, state: ArmState) -> None:
-        """Let the goal be where the arm is, but for the gripper: what it holds would fall."""
-        self.goal = np.append(state.position[:6], self.goal[6])
+        """Let the goal be where the arm is, but for the gripper: what it holds would fall.
+
+        A joint that did not answer is where its last reading was no more; it keeps its goal.
+        """
+        fresh = [servo.id not in state.stale for servo in self._layout.primaries[:6]]
+        self.goal = np.where([*fresh, False], state.position, self.goal)
+
+    def adopt(self, state: ArmState, ids: Collection[int]) -> None:
+        """Let the goals of these servos, the gripper's too, be where they are."""
+        self.goal = np.where([servo.id in ids for servo in self._layout.primaries], state.position, self.goal)
 
     def move_time(self, end: FloatArray) -> float:
         """[s] that a slow move to [rad] (7,) takes."""

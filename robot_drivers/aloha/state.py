@@ -121,7 +121,7 @@ class StateKeeper:
             position=np.asarray(units.POSITION.decode([servo.position for servo in main])),
             velocity=np.array([servo.velocity for servo in main]),
             effort=np.array([servo.effort for servo in main]),
-            servos=dict(self._servos),
+            servos={id: self._servos[id] for id in self._layout.ids},  # not in the order of their first answers
             stale=dict(self._stale),
             alerts=frozenset(alerts),
         )

@@ -53,6 +53,8 @@ class ArmWorker:
         self._lock = threading.RLock()  # `hold` may be called by a signal handler of a thread that is inside
         self._events: deque[str] = deque(maxlen=100)
         self._state: ArmState | None = None
+        # IDs that were not read since a reboot or `restore` set their goal anew: the one in mind would be a jump.
+        self._unseen: frozenset[int] = frozenset()
         self._reopen_at, self._ticked_at = float("-inf"), clock.now()
         self._ended, self._known = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -92,10 +94,11 @@ class ArmWorker:
         Raises:
             BusError: the first tick failed.
         """
-        state = next((state for _ in range(FIRST_READS) if (state := self.arm.read()) is not None), None)
+        reads = (self.arm.read() for _ in range(FIRST_READS))
+        state = next((state for state in reads if state is not None and not state.stale), None)
         if state is None:
             raise BusError(self.arm.bus.name, "answers of all servos", "none of some", "Check cables and power.")
-        self._state, self._setpoint.goal = state, state.position.copy()
+        self._state, self._setpoint.goal, self._unseen = state, state.position.copy(), frozenset()
         self._ticked_at = self._clock.now()
         self._ended.clear()
         self._known.clear()
@@ -122,7 +125,9 @@ class ArmWorker:
             raise ValueError(f"{self.arm.bus.name}: expected (7,) finite goals, got {target}")
         with self._lock:
             if self.trouble:
-                raise SafetyStop(f"{self.trouble}. The robot holds; mend it, then call go_to to begin again")
+                raise SafetyStop(
+                    f"{self.trouble.rstrip('.')}. The robot holds; mend it, then call go_to to begin again"
+                )
             self._setpoint.follow(target, self._clock.now())
 
     def move(self, end: FloatArray, seconds: float = 0.0) -> None:
@@ -147,11 +152,19 @@ class ArmWorker:
         Args:
             why: becomes the `fault`, which refuses commands until `clear_fault`.
         """
+        self.freeze(why)
+        self.send_goal()
+
+    def freeze(self, why: str = "") -> None:
+        """As `hold`, but leaves the writing to `send_goal` or the next tick, and so never waits."""
         with self._lock:
             self._hold(why)
+
+    def send_goal(self) -> None:
+        """Write the goal now, without waiting for the next tick."""
         # If the line is busy for longer, the tick that keeps it writes; if it is gone, the servos' own watchdog holds.
-        with suppress(TimeoutError, Unplugged), self.arm.bus.line(LOCK_PATIENCE):
-            self.arm.write_goals(self._setpoint.goal)
+        with suppress(TimeoutError, Unplugged), self.arm.bus.line(LOCK_PATIENCE), self._lock:
+            self.arm.write_goals(self._setpoint.goal, self._unseen)
 
     def clear_fault(self) -> str:
         """Take commands again, if the reason to hold is gone; the reason if it is not."""
@@ -160,6 +173,8 @@ class ArmWorker:
                 return f"{self.arm.bus.name}: the port is gone; plug the cable in"
             if self.verdict.reason:
                 return self.verdict.reason
+            if self._unseen:
+                return f"{self.arm.bus.name}: servos {sorted(self._unseen)} are being brought back; try again"
             self._recovery.clear()
             self.fault = ""
         return ""
@@ -178,6 +193,7 @@ class ArmWorker:
         self._ticked_at = now
         try:
             if not self.arm.bus.is_open:
+                self._unseen = frozenset(self.arm.layout.ids)  # before it is open: nobody may move it at once
                 self._reopen(now)
                 return
             if paused:  # the servos' watchdog may have fired meanwhile
@@ -199,10 +215,13 @@ class ArmWorker:
         self._ram.suspect(back)  # who comes back may have rebooted
         self.verdict = self._health.judge(state, silent)
         self._state = state
+        if seen := self._unseen.difference(state.stale):
+            with self._lock:
+                self._setpoint.adopt(state, seen)
+                self._unseen -= seen
         if event := self._recovery.step(state.alerts, now):
             self._note(event)
-            if silent and not self._recovery.silent and not self._recovery.failed:
-                self._keep_gripper()
+        self._unseen |= self._recovery.silent  # after its reboot the gripper's goal is where it stands
         if loss := self._ram.step(self._recovery.silent | state.alerts):
             self._restore(loss)
         if reason := self._recovery.failed or self.verdict.reason:
@@ -216,20 +235,12 @@ class ArmWorker:
             limp = np.array([not self.arm.torque[servo.id] for servo in self.arm.layout.primaries])
             if objection := self._setpoint.advance(self.state, limp, share, now):
                 self._hold(f"{self.arm.bus.name}: move ended: {objection}")
-            self.arm.write_goals(self._setpoint.goal)
+            self.arm.write_goals(self._setpoint.goal, self._unseen)
 
     def _hold(self, why: str) -> None:
         if why and not self.fault:
             self.fault = why
         self._setpoint.hold(self._state)
-
-    def _keep_gripper(self) -> None:
-        """After a reboot the gripper's goal is where it stands; go on from there."""
-        gripper = self.arm.layout.primaries[-1]
-        register = gripper.model["present_position"]
-        present = float(register.scale.decode(self.arm.bus.read(gripper.id, register)))
-        with self._lock:
-            self._setpoint.goal = np.append(self._setpoint.goal[:6], present)
 
     def _restore(self, loss: Loss) -> None:
         where = f"{self.arm.bus.name} {loss.servo.joint} (ID {loss.servo.id})"
@@ -254,15 +265,26 @@ class ArmWorker:
             self._note(why)
         with self._lock:
             self._hold(why)
+            if restore:
+                self._unseen = frozenset(self.arm.layout.ids)
         if restore:
-            for servo in self.arm.layout.servos:
-                if servo.id not in self.arm.bus.alerts | self._recovery.silent:
-                    self._recover(servo)
-            state = self.arm.read(self._recovery.silent)
-            with self._lock:
-                if state is not None:
-                    self._state = state
-                    self._setpoint.stay(state)
+            self._take_hold()
+
+    def _take_hold(self) -> None:
+        """Bring all servos back to what they must be, and stay where the arm is by then.
+
+        Raises:
+            Unplugged: the port is gone; nothing is written until this has succeeded.
+        """
+        for servo in self.arm.layout.servos:
+            if servo.id not in self.arm.bus.alerts | self._recovery.silent:
+                self._recover(servo)
+        state = self.arm.read(self._recovery.silent)
+        with self._lock:
+            if state is not None:
+                self._state = state
+                self._setpoint.stay(state)
+                self._unseen = frozenset(state.stale)
 
     def _reopen(self, now: float) -> None:
         if now < self._reopen_at:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from robot_drivers.cameras.camera import Camera, Device
-from robot_drivers.cameras.errors import CameraError
+from robot_drivers.cameras.errors import CameraError, CameraMissing
 from robot_drivers.cameras.frames import FrameLimits, NewestFrame
 from robot_drivers.clock import Clock
 from vla.types import Image
@@ -31,6 +31,7 @@ class LiveCamera:
         self._device, self._limits = device, limits or FrameLimits()
         self._first_within, self._retry_after = first_within, retry_after
         self._thread: threading.Thread | None = None
+        self._hung: threading.Thread | None = None  # its driver had not returned when it was closed
         self._ended, self._began = threading.Event(), threading.Event()
 
     def open(self, name: str, clock: Clock) -> None:
@@ -42,6 +43,9 @@ class LiveCamera:
         """
         if self._thread is not None:
             raise RuntimeError(f"camera {name}: expected a camera that is not open; call close() first")
+        if self._hung is not None and self._hung.is_alive():  # it will close the device when it wakes
+            where = self._device.where
+            raise CameraMissing(where, "a free device", "one whose driver hangs in its last read", "Plug it in anew.")
         self._device.open(clock)
         self._clock = clock
         self._frames = NewestFrame(name, self._device.where, self._device.size, self._limits)
@@ -78,6 +82,7 @@ class LiveCamera:
         while thread is not None and thread.is_alive() and self._clock.now() < deadline:
             self._clock.sleep_until(self._clock.now() + _LOOK)  # a virtual clock stands still while this thread works
             thread.join(0.001)
+        self._hung = thread
 
     def _run(self) -> None:
         with self._clock.attending(self._began):

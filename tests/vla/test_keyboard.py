@@ -7,6 +7,7 @@ import os
 import pty
 import sys
 import termios
+import threading
 
 import numpy as np
 import pytest
@@ -109,7 +110,11 @@ def test_a_real_terminal_gives_single_keys_and_is_given_back(monkeypatch):
     keyboard.prepare(DELTAS)
     keyboard.connect()
     assert not termios.tcgetattr(slave)[3] & termios.ICANON
-    os.write(master, b" ")
+    heard, lines = threading.Event(), []
+    keyboard.on_line = lambda line: lines.append(line) or heard.set() or ""
+    os.write(master, b" :/stop\n")
+    assert heard.wait(10)  # though nobody has asked for keys
+    assert lines == ["/stop"]
     assert keyboard.wants_control()
     assert keyboard.wants_control()  # nothing typed: does not wait
     keyboard.disconnect()

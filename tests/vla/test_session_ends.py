@@ -27,6 +27,21 @@ def test_a_stop_for_good_outlives_the_episode_and_another_does_not():
     assert inbox.stop_reason == "Ctrl-C"
 
 
+def test_a_stop_said_between_two_episodes_ends_the_next_one_as_it_begins():
+    inbox = Inbox("move")
+    inbox.stop("/stop was typed")
+    inbox.end()
+    inbox.clear()
+    assert inbox.stop_reason == ""
+    inbox.end()
+    inbox.stop("once more")
+    inbox.clear()
+    assert inbox.stop_reason == "once more"
+    inbox.end()
+    inbox.clear()
+    assert inbox.stop_reason == ""
+
+
 def test_a_robot_that_is_not_connected_has_no_episode():
     robot = FakeRobot(FakeClock())
     env = RobotEnv(robot, Inbox("move"), clock=robot.clock)
@@ -100,6 +115,22 @@ def test_a_stop_that_is_typed_on_the_way_home_is_heard_at_once_and_no_policy_is_
     assert robot.log[:3] == ["connect", "go_to", "stop"]
     assert policy.words == []
     assert robot.sent == []
+
+
+class Resumed(FakeRobot):
+    """Somebody types /stop just as the stop before is lifted."""
+
+    def resume(self):
+        super().resume()
+        self.inbox.stop("/stop was typed")
+
+
+def test_a_stop_that_is_typed_as_the_one_before_is_lifted_is_heard_before_anything_moves():
+    robot, inbox = Resumed(FakeClock()), Inbox("move")
+    robot.inbox = inbox
+    episode, *_ = play(OpenLoop(Going()), robot, inbox)
+    assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 0, "/stop was typed")
+    assert "go_to" not in robot.log
 
 
 class Ahead(Going):

@@ -39,12 +39,12 @@ def step(tick, commander=Commander.POLICY, **changes):
     return Step(tick, seen(tick, **changes), action, action, False, False, seen(tick + 1), commander)
 
 
-def play(recorder, steps, outcome=Outcome.FAILURE, detail=""):
+def play(recorder, steps, outcome=Outcome.FAILURE, detail="", last=None):
     recorder.on_episode_start(steps[0].observation)
     for each in steps:
         recorder.on_step(each)
     info = {"detail": detail} if detail else {}
-    recorder.on_episode_end(Episode("task", "push", 3, outcome, len(steps), 1, info=info), None)
+    recorder.on_episode_end(Episode("task", "push", 3, outcome, len(steps), 1, info=info), last)
 
 
 def recorder_at(root, **options):
@@ -60,7 +60,7 @@ def test_a_session_becomes_an_episode_with_everything_that_happened(tmp_path):
         step(4, words="pull", channels={"effort": np.ones(3)}),
     ]
     recorder = recorder_at(tmp_path, metadata={"policy": "mini"})
-    play(recorder, steps, Outcome.STOPPED, "Ctrl-C")
+    play(recorder, steps, Outcome.STOPPED, "Ctrl-C", last=seen(5, events=("elbow: hot",)))
     recorder.close()
     assert recorder.recorded == [0]
     assert not any((tmp_path / JOURNALS).iterdir())
@@ -77,7 +77,7 @@ def test_a_session_becomes_an_episode_with_everything_that_happened(tmp_path):
     assert columns["instruction"].tolist() == ["push", "push", "pull", "pull", "pull"]
     assert columns["events"].tolist() == [
         "", "the person asks for control", "words: pull; take-over", "wrist: warm; hand-back",
-        "no image_age.front, the last one is repeated; stop: Ctrl-C",
+        "no image_age.front, the last one is repeated; elbow: hot; stop: Ctrl-C",
     ]  # fmt: skip
     np.testing.assert_array_equal(columns["action"], np.array([each.sent for each in steps], dtype=np.float32))
     np.testing.assert_allclose(columns["observation.effort"][3], [0.3, 1, 2], atol=1e-6)

@@ -15,6 +15,7 @@ from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot
 from tests.session_runs import MOTION, ROBOT, SIMULATION, Clock, commanders, config_of, run
 from vla.command.errors import CommandError, InterruptedRunError, RefusedError
 from vla.data.lerobot.reader import read_dataset
+from vla.data.session_recorder import SessionRecorder
 from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
 from vla.session.replay import replay
@@ -138,6 +139,26 @@ def test_a_robot_that_stopped_by_itself_begins_no_other_episode(tmp_path, robots
     (row,) = [json.loads(line) for line in (tmp_path / "episodes.jsonl").read_text().splitlines()]
     assert (row["outcome"], row["steps"]) == ("STOPPED", 6)
     assert read_dataset(tmp_path / "recording")[0].length == 6
+
+
+def test_a_stop_said_while_the_episode_is_written_does_not_let_the_robot_go_on(tmp_path, robots, monkeypatch):
+    inboxes, write = [], SessionRecorder.on_episode_end
+
+    class Told(Inbox):
+        def __init__(self, *words):
+            super().__init__(*words)
+            inboxes.append(self)
+
+    def written(self, episode, observation):
+        write(self, episode, observation)
+        inboxes[-1].stop("/stop was typed")
+
+    monkeypatch.setattr("vla.session.stage.Inbox", Told)
+    monkeypatch.setattr(SessionRecorder, "on_episode_end", written)
+    with pytest.raises(CommandError, match=r"(?s)episode 0 stopped: waist: too fast.*Look at the robot"):
+        run(tmp_path, *ROBOT, "robot.refuse_at=6", "episodes=3", "max_s=1")
+    rows, _, _ = run(tmp_path / "other", *ROBOT, "episodes=2", "max_s=0.2")
+    assert [(row["outcome"], row["steps"]) for row in rows] == [("FAILURE", 10), ("STOPPED", 0)]
 
 
 def test_after_a_stop_that_a_person_said_the_next_episode_begins(tmp_path, robots, monkeypatch):

@@ -129,6 +129,8 @@ class SessionRecorder:
             return
         try:
             detail = str(episode.info.get("detail", ""))
+            events = list(observation.events) if observation else []  # of the last reading, which has no row of its own
+            events += [f"stop: {detail}"] if episode.outcome == Outcome.STOPPED else []
             journal.end(
                 {
                     "task": episode.task,
@@ -137,7 +139,7 @@ class SessionRecorder:
                     "success": episode.outcome == Outcome.SUCCESS,
                     "detail": detail,
                 },
-                f"stop: {detail}" if episode.outcome == Outcome.STOPPED else "",
+                "; ".join(events),
             )
         finally:
             journal.close()

@@ -23,15 +23,22 @@ class Inbox:
     def __init__(self, instruction: str) -> None:
         self._lock = threading.RLock()  # a signal handler may speak while this very thread listens
         self._begin, self._for_good = instruction, ""
+        self._ended, self._late = False, ""
         self.on_begin: Callable[[], object] = _nothing
         self.on_stop: Callable[[], object] = _nothing
         self.clear()
 
     def clear(self) -> None:
-        """A new episode begins, with the words of the start; a stop for good stays."""
+        """A new episode begins, with the words of the start; a stop stays that is for good, or said since `end`."""
         with self._lock:
-            self._instruction, self._succeeded, self._stop = self._begin, False, self._for_good
+            self._instruction, self._succeeded, self._stop = self._begin, False, self._for_good or self._late
+            self._ended, self._late = False, ""
         self.on_begin()
+
+    def end(self) -> None:
+        """The episode is over: a stop that is said from now on is meant for the next one, which ends as it begins."""
+        with self._lock:
+            self._ended = True
 
     def begin_with(self, instruction: str) -> None:
         """The words of this start, of a scene that chose its own; what was said since the episode began counts more."""
@@ -65,6 +72,8 @@ class Inbox:
         """
         with self._lock:
             self._stop = self._stop or reason
+            if self._ended:
+                self._late = self._late or reason
             if for_good:
                 self._for_good = self._for_good or reason
         self.on_stop()

@@ -80,11 +80,12 @@ class RobotEnv(Env):
             raise RuntimeError("RobotEnv.reset: expected connect() before the first episode")
         super().reset(seed=seed)
         self._inbox.clear()  # before anything that takes long: what is said from now on counts
-        self._stop_if_told()
         begin = self._standing() if self.home is None else self.home
         self._last = None
         if self.home is not None or self._held:
-            self._robot.go_to(begin)  # lifts the stop
+            self._robot.resume()
+            self._stop_if_told()  # after it: a stop is noticed here, or by the robot that is stopped
+            self._robot.go_to(begin)
         self._stop_if_told()
         self._held = False
         self._last = self._robot.get_goal()

@@ -192,7 +192,8 @@ class _Session:
         seed_generators(config["seed"] + number)
         tally = Tally(self._clock)
         film = self._make_film(number) if config["film"] else None
-        subscribers: list[Subscriber] = [_HoldInTheEnd(stage), tally]
+        end = _HoldInTheEnd(stage)
+        subscribers: list[Subscriber] = [end, tally]
         subscribers += [film] if film else []
         if self._recorder:
             self._recorder.metadata |= {"trial": trial, "seed": config["seed"] + number}
@@ -214,7 +215,7 @@ class _Session:
                 row["video_dropped"] = film.dropped if film else 0
                 fresh = self._recorder.recorded[recorded:] if self._recorder else []
                 row["recording"] = fresh[-1] if fresh else None
-                row["refused"] = tally.episode.outcome == Outcome.STOPPED and not stage.inbox.stop_reason
+                row["refused"] = tally.episode.outcome == Outcome.STOPPED and not end.told
                 self.rows.append(row)
                 self._say(f"episode {number}: {row['outcome']} after {row['steps']} steps")
                 with (self._folder / "episodes.jsonl").open("a") as file:
@@ -281,10 +282,14 @@ class _Session:
 
 
 class _HoldInTheEnd:
-    """Comes first: nobody writes files while a robot is still moving."""
+    """Comes first: nobody writes files while a robot is still moving.
+
+    Attributes:
+        told: whether a person had said stop by then. Whoever says so later has only seen the robot stop by itself.
+    """
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        self._stage, self.told = stage, False
 
     def on_episode_start(self, observation: Observation) -> None:
         """Nothing to note."""
@@ -295,6 +300,8 @@ class _HoldInTheEnd:
     def on_episode_end(self, episode: Episode, observation: Observation | None) -> None:
         """Hold."""
         self._stage.env.hold()
+        self.told = bool(self._stage.inbox.stop_reason)
+        self._stage.inbox.end()
 
 
 def _check_stage(config: dict[str, Any], stage: Stage) -> None:

@@ -6,7 +6,9 @@ import os
 import select
 import sys
 import termios
+import threading
 import tty
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from vla.types import ActionSpec, FloatArray
 
 MOTION_KEYS = ("ws", "ad", "rf", "uo", "ik", "jl")  # more and less of each entry of a delta that is no gripper
+LISTEN_S = 0.05  # [s] in which the listener looks whether it is to end
 WITHOUT_LIMIT = 0.01  # of an entry's range: the largest step where the robot names none
 DELTA_HELP = (
     "space: take over, hand back.  w s, a d, r f: forward, left, up and back.  u o, i k, j l: turn.  g: gripper.  "
@@ -30,7 +33,8 @@ class Keyboard:
     """Commands deltas or joint positions with single keys. Implements `vla.protocols.SpecTeleoperator`.
 
     A press moves for `press_s`; holding a key repeats it, so the motion goes on. While a person does not command, keys
-    do nothing but take over. Nothing has to be aligned: commands begin where the robot was last told to be.
+    do nothing but take over. Nothing has to be aligned: commands begin where the robot was last told to be. Words are
+    heard at once, by a thread that listens to the terminal: nobody asks for keys while a robot goes home.
 
     Args:
         speed: 0 to 1, of the largest step (positions) or of the largest delta.
@@ -49,7 +53,10 @@ class Keyboard:
         if not 0 < speed <= 1 or not press_s > 0:
             raise ValueError(f"teleop.speed, teleop.press_s: expected 0 to 1 and above 0 s, got {speed} and {press_s}")
         self._speed, self._press_s = speed, press_s
-        self._read, self._real = read or _read_terminal, read is None
+        self._read = read
+        self._keys: deque[str] = deque()  # not asked for yet
+        self._ended = threading.Event()
+        self._listener: threading.Thread | None = None
         self._before: list[Any] | None = None  # the terminal's settings
         self._commands, self._typing, self._line = False, False, ""
         self._left, self._selected = 0, 0  # ticks of the present press; which of the entries that are no grippers
@@ -78,17 +85,22 @@ class Keyboard:
         Raises:
             RuntimeError: standard input is no terminal.
         """
-        if self._real:
+        if self._read is None:
             if not sys.stdin.isatty():
                 raise RuntimeError("keyboard: expected a terminal, standard input is none; start it from a shell")
             self._before = termios.tcgetattr(sys.stdin.fileno())
             tty.setcbreak(sys.stdin.fileno())
+            self._ended.clear()
+            self._listener = threading.Thread(target=self._listen, name="keyboard", daemon=True)
+            self._listener.start()
         self.say(DELTA_HELP if self._deltas else POSITION_HELP)
 
     def wants_control(self) -> bool:
         """Read the keys of this tick; asked once a tick."""
-        for key in self._read():
-            self._take(key)
+        if self._read is not None:
+            self._sort(self._read())
+        while self._keys:
+            self._take(self._keys.popleft())
         return self._commands
 
     def align(self, action: FloatArray) -> bool:
@@ -115,17 +127,32 @@ class Keyboard:
 
     def disconnect(self) -> None:
         """Give the terminal back as it was. Any number of times."""
-        if self._before is not None:
+        if self._before is not None and self._listener is not None:
+            self._ended.set()
+            self._listener.join()
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
             self._before = None
 
+    def _listen(self) -> None:
+        """Body of the thread."""
+        while not self._ended.is_set():
+            if (typed := _read_terminal(LISTEN_S)) is None:
+                return
+            self._sort(typed)
+
+    def _sort(self, typed: str) -> None:
+        """Words to whom they concern; keys to the next tick."""
+        for key in typed:
+            if self._typing:
+                self._type(key)
+            elif key == ":":
+                self._typing, self._line = True, ""
+                self.say("words:")
+            else:
+                self._keys.append(key)
+
     def _take(self, key: str) -> None:
-        if self._typing:
-            self._type(key)
-        elif key == ":":
-            self._typing, self._line = True, ""
-            self.say("words:")
-        elif key == " ":
+        if key == " ":
             if self._commands:
                 self.hand_back()
             else:
@@ -171,12 +198,13 @@ class Keyboard:
             self._action[entry] = low if self._action[entry] > (low + high) / 2 else high
 
 
-def _read_terminal() -> str:
-    """What was typed and not read yet; does not wait."""
-    descriptor, typed = sys.stdin.fileno(), b""
-    while select.select([descriptor], [], [], 0)[0]:
-        content = os.read(descriptor, 1024)
-        if not content:
-            break
-        typed += content
-    return typed.decode(errors="ignore")
+def _read_terminal(patience: float) -> str | None:
+    """What is typed within `patience` [s]; comes back with the first of it. None: the terminal is gone."""
+    descriptor = sys.stdin.fileno()
+    if not select.select([descriptor], [], [], patience)[0]:
+        return ""
+    try:
+        typed = os.read(descriptor, 1024)
+    except OSError:
+        return None
+    return typed.decode(errors="ignore") if typed else None

@@ -13,8 +13,10 @@ from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.emulated import emulated_bus
 from robot_drivers.aloha.layout import VX300S, WX250S
 from robot_drivers.aloha.state import ServoState, StateKeeper
-from robot_drivers.dynamixel.errors import PortMissing
+from robot_drivers.aloha.worker import ArmWorker
+from robot_drivers.dynamixel.errors import BusError, PortMissing
 from robot_drivers.dynamixel.models import XM430_W350
+from robot_drivers.dynamixel.packet import Status
 from robot_drivers.dynamixel.registers import EEPROM_END
 from robot_drivers.emulator.aloha import aloha_buses
 from robot_drivers.emulator.faults import Fault, FaultKind
@@ -183,3 +185,26 @@ def test_a_state_needs_all_its_bytes():
     with pytest.raises(ValueError, match="expected 21 bytes, got 20"):
         ServoState.decode(bytes(20), True, 0.0)
     assert StateKeeper(VX300S).update({}, (), 0.0) is None
+
+
+def test_servos_are_told_in_their_order_whoever_answered_first():
+    keeper = StateKeeper(VX300S)
+    status = lambda id: Status(id, 0, bytes(20) + bytes([id]))  # noqa: E731 its temperature is its ID
+    late = VX300S.ids[2]
+    assert keeper.update({id: status(id) for id in VX300S.ids if id != late}, (), 0.0) is None
+    state = keeper.update({late: status(late)}, (), 0.02)
+    assert [servo.temperature for servo in state.servos.values()] == list(VX300S.ids)
+
+
+def test_an_arm_that_was_moved_between_two_sessions_is_not_told_to_go_back():
+    arm, emulation = lone_arm()
+    arm.connect(torque=True)
+    before = arm.read()
+    arm.bus.close()
+    arm.connect(torque=True)
+    arm.fast = False
+    emulation.buses[LEFT].plan.add(Fault(FaultKind.DROP_REPLY, ids=(1,)))
+    assert before is not None
+    assert arm.read() is None  # not the position of the session before
+    with pytest.raises(BusError, match="expected answers of all servos"):
+        ArmWorker(arm, emulation.clock).start()

@@ -106,6 +106,36 @@ def test_07_unplugged_in_motion_it_holds_opens_again_and_does_not_jump(bus):
         assert not any("torque off" in event.detail for event in bench.emulation.log.events(Kind.TORQUE))
 
 
+def test_moved_while_it_was_unplugged_it_is_not_told_to_go_back_whatever_comes_in_between(monkeypatch):
+    """A power cycle while unplugged, hands that move the arm, a stop and a go_to while its servos are brought back."""
+    with running(gravity=False) as bench:
+        worker = bench.robot.workers[0]
+        bench.fault(FaultKind.BROWN_OUT, start=bench.emulation.now())
+        bench.emulation.buses[LEFT].plug(False)
+        bench.wait(0.3)
+        bench.backend.place({f"{LEFT}/waist": HOME[0] + 0.5})
+        recover, reasons = worker.arm.recover, []
+
+        def meddled(servo):
+            restored = recover(servo)
+            bench.robot.stop()
+            reasons.append(worker.clear_fault())
+            return restored
+
+        monkeypatch.setattr(worker.arm, "recover", meddled)
+        bench.emulation.buses[LEFT].plug(True)
+        positions = []
+        for _ in range(100):
+            bench.wait(0.01)
+            positions.append(bench.backend.motion().position[0])
+        np.testing.assert_allclose(positions, HOME[0] + 0.5, atol=0.01)
+        assert bench.read(1, "torque_enable") == 1
+        assert len(reasons) >= 9
+        assert all("being brought back; try again" in reason for reason in reasons)
+        bench.robot.resume()
+        bench.robot.go_to(HOME)
+
+
 def test_12_stuffing_fuzz():
     """Random bytes with headers among them, written to RAM and read back, alone and in blocks of all servos."""
     bench = Bench(gravity=False)

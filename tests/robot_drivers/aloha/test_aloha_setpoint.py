@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,13 @@ def test_hands_carry_the_goal_of_limp_joints_while_holding_and_of_no_others(setp
     setpoint.follow(BEGIN, 5.0)
     advance(setpoint, 5.02, position=carried, limp=(1, 4))
     np.testing.assert_array_equal(setpoint.goal, BEGIN)
+
+
+def test_a_joint_that_did_not_answer_keeps_its_goal_when_the_arm_is_to_stay(setpoint):
+    setpoint.follow(BEGIN + 1.0, 5.0)
+    seen = dataclasses.replace(measured(BEGIN - 0.3), stale={VX300S.primaries[1].id: 2})
+    setpoint.hold(seen)
+    np.testing.assert_allclose(setpoint.goal, [*np.where(np.arange(6) == 1, BEGIN[:6], BEGIN[:6] - 0.3), BEGIN[6]])
 
 
 @pytest.mark.parametrize("share", [1.0, 0.25])

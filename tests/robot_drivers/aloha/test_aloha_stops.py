@@ -56,9 +56,11 @@ def test_14_a_stop_from_another_thread_is_obeyed_within_a_tick(phase):
         bench.wait(0.5)
         still.append(bench.backend.motion().position.copy())
         assert np.abs(still[1] - still[0]).max() < 2e-3
-        with pytest.raises(SafetyStop, match="call go_to"):
-            bench.robot.send_action(HOME)
+        for refused in (bench.robot.send_action, bench.robot.go_to):
+            with pytest.raises(SafetyStop, match="call resume, then go_to"):
+                refused(HOME)
         assert all(bench.read(id, "torque_enable") for id in range(1, 10))
+        bench.robot.resume()
         bench.robot.go_to(HOME)
         bench.robot.send_action(HOME)
 
@@ -80,10 +82,56 @@ def test_a_stop_that_comes_as_a_slow_move_begins_is_obeyed(monkeypatch):
         worker = bench.robot.workers[0]
         clear = worker.clear_fault
         monkeypatch.setattr(worker, "clear_fault", lambda: bench.robot.stop() or clear())
-        with pytest.raises(SafetyStop, match="slow move: stopped"):
+        with pytest.raises(SafetyStop, match="slow move: the robot was stopped"):
             bench.robot.go_to(HOME + 0.8 * np.eye(14)[0])
         bench.wait(0.3)
         assert bench.robot.get_reading().state[0] < 0.01
+
+
+def test_a_stop_tells_both_arms_before_it_waits_for_the_line_of_one(monkeypatch):
+    with running(gravity=False) as bench:
+        bench.follow(wave(bench), ticks=5)
+        left, right = bench.robot.workers
+        assert right.mode == Mode.FOLLOW
+        seen = []
+        monkeypatch.setattr(left, "send_goal", lambda: seen.append(right.mode))
+        bench.robot.stop()
+        assert seen == [Mode.HOLD]
+
+
+def test_what_interrupts_a_slow_move_leaves_the_arms_holding(monkeypatch):
+    with running(gravity=False) as bench:
+        sleep, left = bench.clock.sleep_until, [20]
+
+        class Interrupted:
+            def now(self) -> float:
+                return bench.clock.now()
+
+            def sleep_until(self, moment: float) -> None:
+                left[0] -= 1
+                if not left[0]:
+                    raise KeyboardInterrupt
+                sleep(moment)
+
+        monkeypatch.setattr(bench.robot, "_clock", Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            bench.robot.go_to(HOME + 0.8 * np.eye(14)[0])
+        assert [worker.mode for worker in bench.robot.workers] == [Mode.HOLD, Mode.HOLD]
+        bench.wait(0.1)
+        still = bench.backend.motion().position.copy()
+        bench.wait(0.5)
+        assert np.abs(bench.backend.motion().position - still).max() < 2e-3
+
+
+def test_a_fault_of_one_arm_holds_the_other_when_a_slow_move_is_refused():
+    with running(gravity=False) as bench:
+        bench.follow(wave(bench), ticks=5)
+        bench.emulation.buses[LEFT].plug(False)
+        bench.wait(2 * TICK)
+        assert bench.robot.workers[1].mode == Mode.FOLLOW
+        with pytest.raises(SafetyStop, match="the port is gone"):
+            bench.robot.go_to(HOME)
+        assert bench.robot.workers[1].mode == Mode.HOLD
 
 
 def test_a_stop_that_comes_while_it_connects_is_obeyed():
@@ -94,7 +142,7 @@ def test_a_stop_that_comes_while_it_connects_is_obeyed():
     with bench.clock.attending(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(arm, "connect", lambda *given, **named: bench.robot.stop() or identify(*given, **named))
         bench.robot.connect()
-        with pytest.raises(SafetyStop, match="the robot was stopped; call go_to"):
+        with pytest.raises(SafetyStop, match="the robot was stopped; call resume"):
             bench.robot.send_action(HOME)
         bench.robot.disconnect()
 
@@ -193,7 +241,7 @@ def test_ticks_that_have_ended_are_noticed():
         bench.wait(1.1)
         with pytest.raises(SafetyStop, match="follower_left: no tick for 1"):
             bench.robot.send_action(HOME)
-        with pytest.raises(SafetyStop, match="ticks have ended"):
+        with pytest.raises(SafetyStop, match="slow move: follower_left: no tick for 1"):
             bench.robot.go_to(HOME)
 
 

@@ -64,6 +64,24 @@ def test_the_newest_frame_and_when_it_was_taken():
         assert bench.camera.latest()[1] > time
 
 
+def test_while_a_driver_hangs_in_the_last_read_the_device_is_not_opened_for_another_thread():
+    bench = Bench()
+    with bench.clock.attending():
+        bench.camera.open("top", bench.clock)
+        bench.device.fault = "silent"  # for 3 s
+        bench.wait(0.1)
+        bench.camera.close()  # gives up after 2 s
+        bench.device.fault = ""
+        with pytest.raises(CameraMissing, match="driver hangs in its last read"):
+            bench.camera.open("top", bench.clock)
+        bench.wait(1.0)
+        bench.camera.open("top", bench.clock)
+        bench.wait(2.0)
+        assert (bench.device.opened, bench.device.closed) == (2, 1)
+        assert bench.camera.latest()[1] > bench.clock.now() - 0.1
+        bench.camera.close()
+
+
 @pytest.mark.parametrize(("fault", "kind", "message"), FAULTS)
 def test_a_fault_is_an_error_within_the_age_limit_and_over_when_it_ends(fault, kind, message):
     with running() as bench:
