@@ -307,6 +307,27 @@ def test_the_original_openvla_is_a_start_too(dataset, tmp_path, oft):
     assert acts("openvla_oft", tmp_path).shape == (8, 7)
 
 
+def test_fine_tuning_goes_on_with_the_cameras_and_the_chunk_of_the_checkpoint(dataset, tmp_path, oft):
+    turned = dataclasses.replace(SMALL, cameras=("wrist", "agentview"), chunk=4)
+    train(dataset, tmp_path, *oft(dataclasses.replace(LIBERO_TINY, chunk=4), turned), "train.steps=1")
+    written = read_folder(tmp_path / "run" / "checkpoint")
+    assert (written.embodiment.cameras, written.embodiment.chunk) == (("wrist", "agentview"), 4)
+    assert written.config.chunk == 4
+
+
+def test_a_checkpoint_without_a_state_gets_one(dataset, tmp_path, oft):
+    train(dataset, tmp_path, *oft(dataclasses.replace(LIBERO_TINY, state_dim=0)), "train.steps=1")
+    assert read_folder(tmp_path / "run" / "checkpoint").config.state_dim == 8
+
+
+def test_cameras_may_be_said_of_the_original_openvla(dataset, tmp_path, oft):
+    causal = dataclasses.replace(CAUSAL, action_dim=7, state_dim=0, images=1, chunk=1)
+    embodiment = dataclasses.replace(SMALL, cameras=("wrist",), chunk=1)
+    train(dataset, tmp_path, *oft(causal, embodiment), "init_says.cameras=[wrist]", "train.steps=1")
+    written = read_folder(tmp_path / "run" / "checkpoint")
+    assert (written.embodiment.cameras, written.config.images, written.embodiment.chunk) == (("wrist",), 1, 8)
+
+
 def test_a_killed_fine_tuning_goes_on_as_if_nothing_had_happened(dataset, tmp_path, oft, monkeypatch):
     overrides = oft()
     whole = tmp_path / "whole"

@@ -64,7 +64,7 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     if not config["init"]:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
-    network, embodiment = _network(config["network"], start)
+    network, embodiment = _network(config["network"], start, config["init_says"]["cameras"])
     if config["cameras"] or config["boxes"]:
         raise RefusedError("cameras, boxes: only recipe=mini has them. recipe=openvla_oft takes init_says.cameras.")
     roots = [Path(root) for root in config["datasets"]]
@@ -171,10 +171,17 @@ class Moments:
         return standard_gripper(actions) if self._embodiment.gripper == Gripper.LIBERO else actions
 
 
-def _network(wanted: Mapping[str, Any], start: Checkpoint) -> tuple[ModelConfig, Embodiment]:
+def _network(
+    wanted: Mapping[str, Any], start: Checkpoint, cameras: Sequence[str] | None
+) -> tuple[ModelConfig, Embodiment]:
     """The network to train: the checkpoint's towers and trunk, with the head and the chunks of the recipe."""
-    name = start.embodiment.name
-    embodiment = dataclasses.replace(EMBODIMENTS[name], images=start.embodiment.images)
+    embodiment = start.embodiment
+    if start.config.mask is MaskMode.CAUSAL:  # the original OpenVLA saw one camera and planned one action
+        embodiment = dataclasses.replace(EMBODIMENTS[embodiment.name], images=embodiment.images)
+        if cameras:
+            embodiment = dataclasses.replace(embodiment, cameras=tuple(cameras))
+    elif not embodiment.state:
+        embodiment = dataclasses.replace(embodiment, state=EMBODIMENTS[embodiment.name].state)
     if wanted["chunk"]:
         embodiment = dataclasses.replace(embodiment, chunk=wanted["chunk"])
     network = dataclasses.replace(
