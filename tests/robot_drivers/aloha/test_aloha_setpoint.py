@@ -67,6 +67,12 @@ def test_a_joint_that_did_not_answer_keeps_its_goal_when_the_arm_is_to_stay(setp
     np.testing.assert_allclose(setpoint.goal, [*np.where(np.arange(6) == 1, BEGIN[:6], BEGIN[:6] - 0.3), BEGIN[6]])
 
 
+def test_servos_that_were_away_are_to_stay_where_they_are_the_gripper_too_and_no_others(setpoint):
+    away = {VX300S.primaries[1].id, VX300S.primaries[6].id}
+    setpoint.adopt(measured(BEGIN + 0.2), away)
+    np.testing.assert_allclose(setpoint.goal, np.where(np.isin(np.arange(7), (1, 6)), BEGIN + 0.2, BEGIN))
+
+
 @pytest.mark.parametrize("share", [1.0, 0.25])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_following_is_no_faster_than_allowed(setpoint, sign, share):
