@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -54,6 +55,15 @@ def write_demonstrations(root):
     with DatasetWriter(root, robot_type="libero") as writer:
         for number in range(3):
             writer.add(demonstration(number))
+    return root
+
+
+def write_glances(root):
+    """Frames without an action to learn, as `collector=glances` writes them."""
+    plain = demonstration(0)
+    nothing = {name: np.zeros_like(plain.columns[name]) for name in ("action", "action_chunk", "action_chunk_valid")}
+    with DatasetWriter(root, robot_type="libero") as writer:
+        writer.add(dataclasses.replace(plain, columns={**plain.columns, **nothing}))
     return root
 
 

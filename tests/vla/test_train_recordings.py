@@ -1,11 +1,11 @@
-"""`scripts/train.py` on recordings beside demonstrations, with other cameras, and with parts of images."""
+"""`scripts/train.py` on recordings and glances beside demonstrations, with other cameras, and with parts of images."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.training_runs import LENGTH, MINI, acts, demonstration, train, write_demonstrations
+from tests.training_runs import LENGTH, MINI, acts, demonstration, train, write_demonstrations, write_glances
 from vla.command.errors import RefusedError
 from vla.data.episode import EpisodeData
 from vla.data.lerobot.errors import DatasetError
@@ -55,6 +55,14 @@ def test_cameras_of_the_datasets_may_be_named(tmp_path):
         writer.add(EpisodeData("pick it up", 20, images, columns))
     train(tmp_path / "d", tmp_path, *MINI, "train.steps=1", "cameras=[hand,front]")
     assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.cameras == ("hand", "front")
+
+
+@pytest.mark.parametrize("head", ["flow", "diffusion"])
+def test_only_the_l1_head_learns_from_frames_without_an_action(dataset, tmp_path, head):
+    both = f"{dataset},{write_glances(tmp_path / 'glances')}"
+    train(both, tmp_path / "l1", *MINI, "train.steps=1")
+    with pytest.raises(RefusedError, match=rf"model\.head: expected l1, got {head}: .*glances holds {LENGTH} frames"):
+        train(both, tmp_path, *MINI, "train.steps=1", f"model.head={head}")
 
 
 def test_boxes_go_into_the_checkpoint_and_on_with_it(dataset, tmp_path):

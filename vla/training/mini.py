@@ -51,6 +51,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         for root in config["datasets"]
     ]
     _check_keyframes(network, config["datasets"], frames)
+    _check_head(network, config["datasets"], frames)
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
     keep(folder, "begun.json", learned_from(config["datasets"], frames, statistics))
     samples = Samples(
@@ -167,6 +168,17 @@ def _check_keyframes(network: MiniConfig, roots: Sequence[str], frames: Sequence
             raise RefusedError(
                 f"model.keyframes: expected {each.points.shape[2]}, as many as {root} holds with each frame, got "
                 f"{network.keyframes}"
+            )
+
+
+def _check_head(network: MiniConfig, roots: Sequence[str], frames: Sequence[Frames]) -> None:
+    if network.head == "l1":
+        return
+    for root, each in zip(roots, frames, strict=True):
+        if without := int((~each.valid[:, : network.chunk].any(axis=1)).sum()):
+            raise RefusedError(
+                f"model.head: expected l1, got {network.head}: {root} holds {without} frames without an action, as "
+                "glances are, and only that head leaves them out. Take model.head=l1, or other datasets."
             )
 
 

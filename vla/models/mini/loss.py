@@ -56,7 +56,8 @@ def losses(model: MiniVLA, inputs: MiniInputs, targets: Targets, weights: LossWe
     query = model.encode(inputs)
     head, parts = model.action_head, {}
     if not isinstance(head, RegressionHead):
-        # What was not planned from here is trained towards what was executed: a mask would need the head's own loss.
+        # Without a mask, which would need the head's own loss: what was not planned from a frame is learned as what was
+        # done later. Frames without any action hold zeros; training refuses them for these heads.
         if weights.square:
             raise ValueError(f"weights.square: expected 0 for a head other than l1, got {weights.square}")
         action = head.loss(query, targets.actions)
