@@ -80,7 +80,7 @@ class MiniPolicy:
         inputs = MiniInputs(
             torch.as_tensor(pixels, device=self._device),
             torch.as_tensor(words, dtype=self._dtype, device=self._device),
-            torch.as_tensor(states, dtype=self._dtype, device=self._device),
+            torch.as_tensor(states, dtype=torch.float32, device=self._device),  # angles, rounded after their sines
         )
         noise = None
         if self._model.action_head.denoises:

@@ -67,7 +67,7 @@ class MiniVLA(nn.Module):
         """Everything that does not depend on the actions. The towers run here, once."""
         self._check(inputs)
         words = self.words(inputs.words)  # (B, D)
-        state = self.state(self._state_features(inputs.state))  # (B, D)
+        state = self.state(self._state_features(inputs.state).to(words.dtype))  # (B, D)
         pixels = inputs.pixels.to(words.dtype) / 127.5 - 1.0
         if self.config.blind:
             pixels = torch.zeros_like(pixels)
