@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vla.command.errors import RefusedError
 from vla.data.frames import Frames
 from vla.data.paraphrase import paraphrases
 from vla.embodiment import LIBERO, Gripper, ImageGeometry
@@ -21,6 +22,7 @@ from vla.normalize import Normalization
 from vla.policies.mini import MiniPolicy, choose_precision
 from vla.policies.words import SentenceEncoder
 from vla.training.imitation import Imitation, ImitationSettings
+from vla.training.run_folder import load_state, save_state
 from vla.training.samples import Augmentation, Samples, make_statistics
 from vla.types import Observation
 
@@ -338,3 +340,16 @@ def test_a_blind_policy_does_not_ask_for_images(tmp_path):
     policy = MiniPolicy(str(tmp_path))
     unseen = policy.infer(dataclasses.replace(seen, images={})).actions
     np.testing.assert_array_equal(unseen, policy.infer(seen).actions)
+
+
+def test_a_training_goes_on_with_as_many_processes_as_it_was_begun_with(tmp_path, monkeypatch):
+    run(tmp_path, steps=3)
+    with monkeypatch.context() as patched:
+        patched.setenv("WORLD_SIZE", "2")
+        patched.setattr("vla.training.imitation.distributed.is_initialized", lambda: True)
+        with pytest.raises(RefusedError, match=r"state\.pt: .*begun with, 1, got 2.*--nproc_per_node=1; init="):
+            run(tmp_path, steps=None)
+    state = load_state(tmp_path / "state.pt")
+    del state["processes"]
+    save_state(tmp_path / "state.pt", state)  # as older ones are
+    assert run(tmp_path, steps=None).step == 8
