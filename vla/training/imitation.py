@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 
+from vla.command.errors import RefusedError
 from vla.models.mini.loss import LossWeights, losses
 from vla.models.mini.model import MiniVLA, channels_last
 from vla.training.device import moved, training_device
@@ -154,6 +155,7 @@ class Imitation:
             return
         state = {
             "step": self.step,
+            "processes": self.processes,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -164,13 +166,21 @@ class Imitation:
         """Go on where `save` was called last; False if it never was.
 
         Raises:
-            RefusedError: the state is torn, or cannot be read.
+            RefusedError: the state is torn or cannot be read, or was begun with another number of processes.
             ValueError: the state is of another model.
         """
         path = self._folder / STATE
         if not path.exists():
             return False
         state = load_state(path)
+        begun = state.get("processes", self.processes)  # older states do not say it
+        if begun != self.processes:
+            raise RefusedError(
+                f"{path}: expected as many processes as it was begun with, {begun}, got {self.processes}: batches would "
+                "be drawn again, and a step would take another number of samples. Go on with torchrun "
+                f"--nproc_per_node={begun}; init={path.with_name('checkpoint')} in another run_dir begins with its "
+                "weights."
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
