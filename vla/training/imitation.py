@@ -176,8 +176,8 @@ class Imitation:
         begun = state.get("processes", self.processes)  # older states do not say it
         if begun != self.processes:
             raise RefusedError(
-                f"{path}: expected as many processes as it was begun with, {begun}, got {self.processes}: batches would "
-                "be drawn again, and a step would take another number of samples. Go on with torchrun "
+                f"{path}: expected as many processes as it was begun with, {begun}, got {self.processes}: batches "
+                "would be drawn again, and a step would take another number of samples. Go on with torchrun "
                 f"--nproc_per_node={begun}; init={path.with_name('checkpoint')} in another run_dir begins with its "
                 "weights."
             )
