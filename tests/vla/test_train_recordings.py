@@ -47,14 +47,18 @@ def test_a_recording_at_another_rate_is_refused_beside_demonstrations(dataset, t
         train(f"{dataset},{tmp_path / 'slow'}", tmp_path, *MINI, "train.steps=2")
 
 
-def test_cameras_of_the_datasets_may_be_named(tmp_path):
+def test_cameras_of_the_datasets_may_be_named_and_go_on_with_the_checkpoint(tmp_path):
     plain = demonstration(7)
     columns = {name: plain.columns[name] for name in ("observation.state", "action")}
     images = {"front": plain.images["agentview"], "hand": plain.images["wrist"]}
     with DatasetWriter(tmp_path / "d", robot_type="libero") as writer:
         writer.add(EpisodeData("pick it up", 20, images, columns))
     train(tmp_path / "d", tmp_path, *MINI, "train.steps=1", "cameras=[hand,front]")
-    assert read_checkpoint(tmp_path / "run" / "checkpoint").embodiment.cameras == ("hand", "front")
+    begun = tmp_path / "run" / "checkpoint"
+    assert read_checkpoint(begun).embodiment.cameras == ("hand", "front")
+
+    train(tmp_path / "d", tmp_path / "on", *MINI, "train.steps=1", f"init={begun}")
+    assert read_checkpoint(tmp_path / "on" / "run" / "checkpoint").embodiment.cameras == ("hand", "front")
 
 
 @pytest.mark.parametrize("head", ["flow", "diffusion"])

@@ -41,7 +41,8 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     selection = Selection.from_config(config["recordings"])
     start = read_checkpoint(config["init"]) if config["init"] else None
     boxes = start.embodiment.images.boxes if start and config["boxes"] is None else read_boxes(config["boxes"])
-    embodiment = describe(network, [Path(root) for root in config["datasets"]], config["cameras"], boxes)
+    cameras = config["cameras"] or (start.embodiment.cameras if start else None)
+    embodiment = describe(network, [Path(root) for root in config["datasets"]], cameras, boxes)
     if start and config["transfer"]:
         raise RefusedError("init, transfer: expected one of the two, got both")
     frames = [
