@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from vla.command.config import build
 from vla.data.attempts import Attempt, Key, Visit
 from vla.data.demonstration import DemonstrationRecorder
@@ -23,7 +25,7 @@ from vla.runtime.safety import LimitFilter
 from vla.runtime.seeds import seed_generators
 from vla.types import Episode, Outcome
 
-SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is refused
+SAME_SCENE_M = 1e-3  # [m] a scene with every object this close to an evaluation scene is not learned from
 
 
 class Collector:
@@ -98,6 +100,25 @@ class Collector:
         }
 
 
+class ToLearnFrom(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose scenes may be learned from: a reset to one of the evaluation's is refused."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start a scene.
+
+        Raises:
+            SceneRefused: it equals an evaluation scene.
+        """
+        begun = self.env.reset(seed=seed, options=options)
+        nearest: float = self.unwrapped.nearest_official_m  # type: ignore[attr-defined]
+        if nearest < SAME_SCENE_M:
+            raise SceneRefused(
+                f"equals an evaluation scene: every object is within {1000 * nearest:.2g} mm of its place there, "
+                f"expected one at least {1000 * SAME_SCENE_M:g} mm away"
+            )
+        return begun
+
+
 class DemonstrationCollector(Collector):
     """Labels of an expert, in training scenes that no evaluation uses; only successes are kept."""
 
@@ -111,10 +132,8 @@ class DemonstrationCollector(Collector):
         fps = frame_rate(unwrapped.action_spec.hz, stride)
         demonstrator = self._demonstrator(build(self.config["runtime"], "runtime")(self.policy), seed=number)
         recorder = DemonstrationRecorder(unwrapped, demonstrator, stride, number % stride, self.config["lookahead"])
-        episode = self.play(env, demonstrator, recorder, key)
+        episode = self.play(ToLearnFrom(env), demonstrator, recorder, key)
         nearest = unwrapped.nearest_official_m
-        if nearest < SAME_SCENE_M:
-            return Attempt(key, str(Outcome.ERROR), 0, episode.steps, nearest, "equals an evaluation scene")
         if episode.outcome != Outcome.SUCCESS:
             return Attempt(key, str(episode.outcome), 0, episode.steps, nearest)
         if recorder.frames == 0:

@@ -104,7 +104,7 @@ class DemonstrationRecorder:
         cameras = list(self._images[0])
         pixels = {
             f"keyframe_pixels.{camera}": np.stack(
-                [_clipped(poses[camera].project(each)) for poses, each in zip(self._poses, points, strict=True)]
+                [clipped(poses[camera].project(each)) for poses, each in zip(self._poses, points, strict=True)]
             ).astype(np.float32)  # (T, KEYFRAMES, 2)
             for camera in cameras
         }
@@ -181,6 +181,6 @@ def _coming(events: np.ndarray, tick: int, count: int) -> np.ndarray:
     return np.concatenate([later, np.full(count - len(later), events[-1])])
 
 
-def _clipped(pixels: FloatArray) -> FloatArray:
-    """Image coordinates; what no pixel shows is put far outside."""
+def clipped(pixels: FloatArray) -> FloatArray:
+    """(..., 2) image coordinates -> the same within `FAR`; what no pixel shows is put there."""
     return np.clip(np.nan_to_num(pixels, nan=FAR, posinf=FAR, neginf=-FAR), -FAR, FAR)

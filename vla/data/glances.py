@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from vla.command.errors import RefusedError
 from vla.data.attempts import Attempt, Key, Visit
-from vla.data.collectors import Collector, refused, scene_seed
-from vla.data.demonstration import FAR, KEYFRAMES
+from vla.data.collectors import Collector, ToLearnFrom, refused, scene_seed
+from vla.data.demonstration import FAR, KEYFRAMES, clipped
 from vla.data.episode import EpisodeData
 from vla.protocols import SceneRefused
 from vla.types import ActionSpec, Outcome
@@ -24,11 +25,24 @@ MOVES = (6, 22)  # ticks of the random motion before the second view
 
 
 class GlanceCollector(Collector):
-    """Looks at scenes; one episode of a dataset is all that was seen on one visit."""
+    """Looks at scenes; one episode of a dataset is all that was seen on one visit.
+
+    Raises:
+        RefusedError: the policy cannot say what the hand would close on.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        if not hasattr(self.policy, "aims"):
+            raise RefusedError(
+                f"policy: collector=glances expects one that tells what the hand would close on (aims), such as "
+                f"policy=expert for LIBERO, got {config['policy']['_target_']}."
+            )
 
     def attempts(self, env: Any, visit: Visit) -> Iterator[Attempt]:
         """Look at each scene, then write."""
         frames: list[dict[str, Any]] = []
+        env = ToLearnFrom(env)
         attempts = [self._look(env, (visit.suite, visit.task_id, seed), frames) for seed in visit.seeds]
         if frames:
             self.writer.add(_episode(frames, visit, env.unwrapped.action_spec, self.config["lookahead"]))
@@ -77,7 +91,7 @@ def _episode(frames: list[dict[str, Any]], visit: Visit, spec: ActionSpec, looka
     for camera in cameras:
         first = np.stack([frame["pixels"][camera] for frame in frames])
         placed = np.full((count, KEYFRAMES, 2), FAR)
-        placed[:, 0] = np.clip(np.nan_to_num(first, posinf=FAR, neginf=-FAR), -FAR, FAR)
+        placed[:, 0] = clipped(first)
         pixels[f"keyframe_pixels.{camera}"] = placed.astype(np.float32)
     return EpisodeData(
         instruction="look",
