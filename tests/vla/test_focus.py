@@ -35,6 +35,41 @@ def test_a_frame_is_drawn_by_its_error_within_bounds(power, share):
     assert np.mean(drawn > 0) == pytest.approx(share, abs=0.06)
 
 
+def drawn_states(samples):
+    return np.concatenate([samples.batch(number, 64)[0].state[:, 0].numpy() for number in range(16)])
+
+
+def test_frames_without_an_action_are_drawn_as_a_frame_of_the_mean_error_is():
+    frames, _ = marked(36)
+    valid = np.repeat([[False], [True]], [18, 18], axis=0) & np.ones(16, bool)
+    state = np.repeat([[1.0], [0.0]], [18, 18], axis=0).astype(np.float32) * np.ones(8, np.float32)
+    frames = dataclasses.replace(frames, valid=valid, state=state)
+    samples = Samples([frames], make_statistics([frames], 3), Normalization.BOUNDS, TINY.chunk, Augmentation(), 0)
+    samples.focus(np.repeat([0.0, 3.0], [18, 18]), 1.0)
+    assert np.mean(drawn_states(samples) > 0) == pytest.approx(0.5, abs=0.06)
+
+
+def test_what_is_left_out_does_not_count_towards_the_mean_error():
+    frames, _ = marked()
+    frames = dataclasses.replace(frames, task=np.repeat([0, 1], 20), instructions=("kept", "mended"))
+    samples = Samples([frames], make_statistics([frames], 3), Normalization.BOUNDS, TINY.chunk, Augmentation(), 0)
+    samples.leave_out({"mended": [0]})
+    samples.focus(np.repeat([9.0, 1.0, 100.0], [4, 16, 20]), 1.0)
+    mean = (4 * 9 + 16) / 20
+    share = 4 * 9 / mean / (4 * 9 / mean + 16 * 0.5)  # the others' 1 / mean is below the bound
+    assert np.mean(drawn_states(samples) > 0) == pytest.approx(share, abs=0.06)
+
+
+def test_where_only_frames_without_an_action_are_left_all_are_drawn_alike():
+    frames, _ = marked()
+    valid = np.repeat([[False], [True]], 20, axis=0) & np.ones(16, bool)
+    frames = dataclasses.replace(frames, valid=valid, task=np.repeat([0, 1], 20), instructions=("glance", "mended"))
+    samples = Samples([frames], make_statistics([frames], 3), Normalization.BOUNDS, TINY.chunk, Augmentation(), 0)
+    samples.leave_out({"mended": [0]})
+    samples.focus(np.repeat([0.0, 1.0], 20), 1.0)
+    assert np.mean(drawn_states(samples) > 0) == pytest.approx(4 / 20, abs=0.06)
+
+
 def test_plain_frames_are_as_they_were_recorded():
     frames, samples = marked()
     inputs, targets = samples.plain([3, 5])

@@ -69,6 +69,11 @@ def test_only_the_l1_head_learns_from_frames_without_an_action(dataset, tmp_path
         train(both, tmp_path, *MINI, "train.steps=1", f"model.head={head}")
 
 
+def test_glances_alone_are_told_what_they_lack(tmp_path):
+    with pytest.raises(ValueError, match=rf"datasets: .*an action to learn, got none in {LENGTH} .*add demonstrations"):
+        train(write_glances(tmp_path / "glances"), tmp_path, *MINI, "train.steps=1")
+
+
 def test_boxes_go_into_the_checkpoint_and_on_with_it(dataset, tmp_path):
     box = [0.25, 0.0, 1.0, 0.5]
     train(dataset, tmp_path, *MINI, "train.steps=1", f"boxes={{wrist:{box}}}")

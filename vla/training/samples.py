@@ -109,12 +109,18 @@ class Samples:
     def focus(self, errors: np.ndarray, power: float) -> None:
         """Draw a frame more often the worse it is known, by (its error / the mean one) ** power.
 
+        The mean is that of the frames that can be drawn. A frame without an action to learn has no error, and counts as
+        a mean one.
+
         Args:
             errors: (F,) of each frame.
             power: 0 changes nothing.
         """
-        relative = np.clip(errors / errors.mean(), *FOCUS_RANGE)
-        self._chances = _rising(self._weights * relative**power)
+        learned = np.concatenate([each.valid[:, : self._chunk].any(axis=1) for each in self._frames])  # (F,)
+        drawn = learned & (self._weights > 0)
+        if drawn.any():
+            relative = np.where(learned, np.clip(errors / errors[drawn].mean(), *FOCUS_RANGE), 1.0)
+            self._chances = _rising(self._weights * relative**power)
 
     def plain(self, rows: Sequence[int]) -> tuple[MiniInputs, Targets]:
         """Frames as they were recorded, told in the task's own words."""
@@ -220,8 +226,16 @@ def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str,
         frames: the sets.
         rotation: first of the three entries of the state that are an axis-angle, or None. They pass unchanged: the
             network turns them into a matrix.
+
+    Raises:
+        ValueError: no frame has an action.
     """
     actions = np.concatenate([each.actions[each.valid] for each in frames])  # glances have none
+    if not len(actions):
+        raise ValueError(
+            f"datasets: expected frames with an action to learn, got none in {sum(map(len, frames))} (glances have "
+            "none); add demonstrations"
+        )
     states = np.concatenate([each.state for each in frames])
     mask = np.ones(states.shape[1], dtype=bool)
     if rotation is not None:
