@@ -13,7 +13,7 @@ class MiniConfig:
 
     Attributes:
         cameras: N, images of an observation.
-        image_size: [px] edge of an image; a multiple of 16.
+        image_size: [px] edge of an image; a multiple of 32.
         state_dim: S.
         rotation: first index of an axis-angle in the state, or None.
         action_dim: A.
