@@ -20,7 +20,9 @@ from tests.vla.test_evaluation_kill import ROOT, wait_until
 from vla.command.config import compose_config, to_dict
 from vla.command.errors import CommandError, RefusedError
 from vla.data.collect import collect, main, plan_visits
+from vla.data.episode import EpisodeData
 from vla.data.lerobot.reader import read_dataset
+from vla.data.lerobot.writer import DatasetWriter
 
 FAKE = ("env=fake_demonstrations", "policy=fake_bound", "suites=[fake_suite]", "visit=2", "stride=2", "episodes=5")
 
@@ -240,6 +242,19 @@ def test_a_folder_that_is_no_dataset_is_told_without_a_traceback(tmp_path, capsy
     (tmp_path / "meta" / "info.json").write_text('{"codebase_version": "v1.0"}')
     assert main(CONF, [SEARCH_PATH, *FAKE, f"root={tmp_path}"]) == 1
     assert "info.json" in capsys.readouterr().err
+
+
+SESSION = {"policy": "p", "runtime": "r", "teleop": "t", "trial": 0, "seed": 0, "hz": 20.0}  # as `Session` writes it
+
+
+@pytest.mark.parametrize("of", [{"suite": "fake_suite", "task_id": 0}, {"robot": "r"}, None])
+def test_what_something_else_recorded_is_not_gone_on_with(tmp_path, of):
+    columns = {"observation.state": np.zeros((4, 3), np.float32), "action": np.zeros((4, 2), np.float32)}
+    images = {"front": np.zeros((4, 32, 32, 3), np.uint8)}
+    with DatasetWriter(tmp_path) as writer:
+        writer.add(EpisodeData("wave", 20, images, columns, metadata={} if of is None else {**SESSION, **of}))
+    with pytest.raises(RefusedError, match=rf"scripts/collect.py, got {tmp_path}, .*Choose another root"):
+        collect(config(tmp_path), io.StringIO())
 
 
 def test_rollouts_are_recorded_as_they_went(tmp_path):

@@ -55,7 +55,8 @@ def collect(config: dict[str, Any], stream: TextIO, command: str = "") -> None:
         command: what was typed; kept in the dataset.
 
     Raises:
-        RefusedError: bad input, or another process collects into this dataset; nothing was run.
+        RefusedError: bad input, another process collects into this dataset, or something else recorded it; nothing
+            was run.
         InterruptedRunError: Ctrl-C or SIGTERM; finished episodes are in the dataset.
     """
     root = Path(config["root"])
@@ -72,7 +73,7 @@ def collect(config: dict[str, Any], stream: TextIO, command: str = "") -> None:
 
 
 def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO, command: str) -> None:
-    done = {key for metadata in read_metadata(root) for key in _keys(metadata)} | _unwritten(Path(journal.name))
+    done = {key for metadata in read_metadata(root) for key in _keys(root, metadata)} | _unwritten(Path(journal.name))
     visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
@@ -202,9 +203,16 @@ def _dead(child: Child) -> CommandError:
     )
 
 
-def _keys(metadata: dict[str, Any]) -> list[Key]:
+def _keys(root: Path, metadata: dict[str, Any]) -> list[Key]:
     """The scenes that an episode holds: one, or all of a visit's glances."""
-    seeds = metadata.get("seeds") or [metadata["seed"]]
+    seeds = metadata.get("seeds") or [metadata.get("seed")]
+    # A session has a seed too, of its random generators; its scene is `trial`.
+    if "teleop" in metadata or None in (metadata.get("suite"), metadata.get("task_id"), *seeds):
+        raise RefusedError(
+            f"root: expected a dataset of scripts/collect.py, got {root}, which holds an episode of something else, "
+            "such as a session of scripts/rollout.py: which scenes it has is not known. Choose another root; "
+            "scripts/train.py takes several datasets."
+        )
     return [(metadata["suite"], metadata["task_id"], seed) for seed in seeds]
 
 
