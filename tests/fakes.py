@@ -48,8 +48,7 @@ class LazyImages(Mapping[str, Image]):
     """Drawn when read; reading after the next step raises, the strictest an environment may be."""
 
     def __init__(self, env: FakeEnv) -> None:
-        self._env = env
-        self._tick = env.tick
+        self._env, self._tick = env, env.tick
 
     def __getitem__(self, name: str) -> Image:
         if self._env.tick != self._tick:
