@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vla.normalize import Normalization
 
 Box = tuple[float, ...]  # left, top, right, bottom, as parts of an image
@@ -60,6 +63,10 @@ class Embodiment:
         action: one name an entry, unit in brackets.
         chunk: K, actions planned at once.
         hz: [1/s] control rate.
+        relative: entries of the action that are learned as the way from the state's entry of the same name.
+
+    Raises:
+        ValueError: sizes make no sense, or a relative entry is not both in the action and in the state.
     """
 
     name: str
@@ -71,13 +78,31 @@ class Embodiment:
     normalization: Normalization = Normalization.BOUNDS_Q99
     gripper: Gripper = Gripper.SAME
     images: ImageGeometry = field(default_factory=ImageGeometry)
+    relative: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if strange := [name for name in self.relative if name not in self.action or name not in self.state]:
+            raise ValueError(
+                f"embodiment {self.name!r}: relative: expected entries of action and state, got {strange[0]!r}; both "
+                f"have {self.joints}"
+            )
         if not self.cameras or not self.action or self.chunk < 1 or self.hz <= 0:
             raise ValueError(
                 f"embodiment {self.name!r}: expected at least one camera and action, chunk >= 1 and hz > 0, "
                 f"got {self.cameras}, {len(self.action)} actions, chunk {self.chunk}, hz {self.hz}"
             )
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Entries of the action whose present position is in the state, without grippers: these have other scales."""
+        return tuple(name for name in self.action if name in self.state and "gripper" not in name)
+
+    def reference(self, state: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """(..., S) state -> (..., A): what learned actions are added to. 0 where they are learned as they are."""
+        reference = np.zeros((*state.shape[:-1], len(self.action)), state.dtype)
+        for name in self.relative:
+            reference[..., self.action.index(name)] = state[..., self.state.index(name)]
+        return reference
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values only."""
@@ -90,6 +115,7 @@ class Embodiment:
             "cameras": tuple(values["cameras"]),
             "state": tuple(values["state"]),
             "action": tuple(values["action"]),
+            "relative": tuple(values.get("relative", ())),
             "normalization": Normalization(values["normalization"]),
             "gripper": Gripper(values["gripper"]),
             "images": ImageGeometry(**{**values["images"], "boxes": read_boxes(values["images"].get("boxes"))}),

@@ -362,7 +362,7 @@ def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monke
     overrides = oft()
     with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
         train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
-    with pytest.raises(RefusedError, match=r"cameras, boxes: .*init_says\.cameras"):
+    with pytest.raises(RefusedError, match=r"cameras, boxes, relative: .*init_says\.cameras"):
         train(dataset, tmp_path, *overrides, "cameras=[front,hand]")
     plain = demonstration(7)
     columns = {name: plain.columns[name] for name in ("observation.state", "action")}

@@ -88,7 +88,9 @@ class MiniPolicy:
             drawn = np.random.default_rng(self._seed).standard_normal(shape)  # (K, A), wherever in the batch
             noise = torch.as_tensor(drawn, dtype=torch.float32).repeat(len(observations), 1, 1)  # (B, K, A)
         normalised = self._model(inputs, noise).double().cpu().numpy()  # (B, K, A)
-        actions = to_robot(self._action_scale.unnormalize(np.clip(normalised, -1.0, 1.0)), self.embodiment.gripper)
+        learned = self._action_scale.unnormalize(np.clip(normalised, -1.0, 1.0))  # (B, K, A)
+        reference = self.embodiment.reference(np.stack([observation.state for observation in observations]))  # (B, A)
+        actions = to_robot(learned + reference[:, None], self.embodiment.gripper)
         seconds = (time.perf_counter() - started) / len(observations)
         return [
             ActionChunk(chunk, observation.instruction, observation.time, seconds)

@@ -22,6 +22,7 @@ from vla.normalize import Normalizer
 from vla.policies.mini import MiniPolicy
 from vla.policies.words import SentenceEncoder
 from vla.runtime.speed import chunk_ms
+from vla.training.samples import as_learned
 from vla.training.train import train
 
 # A name becomes a folder in a Hydra override: nothing in it may mean something to its grammar, as a quote does.
@@ -123,7 +124,7 @@ def _steps(conf: Path, shared: Sequence[str], minutes: float, run: Path) -> int:
 def _measure(checkpoint: Path, unseen: str, steps: int) -> Finding:
     read = read_checkpoint(checkpoint)
     config = read.recipe["config"]
-    frames = load_frames(
+    loaded = load_frames(
         Path(unseen),
         read.embodiment.cameras,
         read.config.image_size,
@@ -132,6 +133,7 @@ def _measure(checkpoint: Path, unseen: str, steps: int) -> Finding:
         Selection.from_config(config["recordings"]),
         read.embodiment.images.boxes,
     )
+    frames = as_learned(loaded, read.embodiment)
     actions = Normalizer.from_statistics(read.statistics["action"], read.embodiment.normalization)
     states = Normalizer.from_statistics(read.statistics["proprio"], read.embodiment.normalization)
     model = read.build().eval()

@@ -25,7 +25,7 @@ from vla.training.curve import draw_curve
 from vla.training.focus import frame_errors
 from vla.training.imitation import Imitation, ImitationSettings
 from vla.training.run_folder import keep, learned_from, writing
-from vla.training.samples import Augmentation, Samples, make_statistics
+from vla.training.samples import Augmentation, Samples, as_learned, make_statistics
 from vla.training.transfer import transfer, with_chunk
 
 
@@ -42,7 +42,9 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     start = read_checkpoint(config["init"]) if config["init"] else None
     boxes = start.embodiment.images.boxes if start and config["boxes"] is None else read_boxes(config["boxes"])
     cameras = config["cameras"] or (start.embodiment.cameras if start else None)
-    embodiment = describe(network, [Path(root) for root in config["datasets"]], cameras, boxes)
+    relative = config["relative"] if config["relative"] is not None else bool(start and start.embodiment.relative)
+    embodiment = describe(network, [Path(root) for root in config["datasets"]], cameras, boxes, relative)
+    _check_relative(embodiment, start, relative)
     if start and config["transfer"]:
         raise RefusedError("init, transfer: expected one of the two, got both")
     frames = [
@@ -53,6 +55,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     ]
     _check_keyframes(network, config["datasets"], frames)
     _check_head(network, config["datasets"], frames)
+    frames = [as_learned(each, embodiment) for each in frames]
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
     keep(folder, "begun.json", learned_from(config["datasets"], frames, statistics))
     samples = Samples(
@@ -109,6 +112,7 @@ def describe(
     datasets: Sequence[Path],
     cameras: Sequence[str] | None = None,
     boxes: Mapping[str, Box] = MappingProxyType({}),
+    relative: bool = False,
 ) -> Embodiment:
     """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
 
@@ -117,6 +121,7 @@ def describe(
         datasets: folders.
         cameras: names in the datasets; None: those of the robot.
         boxes: see `ImageGeometry`.
+        relative: joints are learned as the way from where they are.
 
     Raises:
         DatasetError: they were recorded on different robots, or on one that is not known.
@@ -143,6 +148,7 @@ def describe(
         normalization=Normalization.BOUNDS,
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0, boxes=dict(boxes)),
+        relative=known.joints if relative else (),
     )
 
 
@@ -153,6 +159,19 @@ def _leave_out(samples: Samples, told: Mapping[str, Sequence[str]], datasets: Se
         samples.leave_out({words: [datasets.index(root) for root in roots] for words, roots in told.items()})
     except ValueError as error:
         raise RefusedError(f"leave_out: {error}") from error
+
+
+def _check_relative(embodiment: Embodiment, start: MiniCheckpoint | None, relative: bool) -> None:
+    if relative and not embodiment.relative:
+        raise RefusedError(
+            f"relative: expected a robot that is told where its joints shall be, got {embodiment.name}, whose actions "
+            f"{list(embodiment.action)} are none of its state's entries. Leave relative out."
+        )
+    if start and start.embodiment.relative != embodiment.relative:
+        raise RefusedError(
+            f"relative: expected {bool(start.embodiment.relative)}, as init was trained, got {relative}: its actions "
+            "would mean something else"
+        )
 
 
 def _check_focus(config: Mapping[str, Any]) -> None:

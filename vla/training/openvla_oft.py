@@ -65,8 +65,10 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
     start = read_checkpoint(config["init"], **config["init_says"])
     network, embodiment = _network(config["network"], start, config["init_says"]["cameras"])
-    if config["cameras"] or config["boxes"]:
-        raise RefusedError("cameras, boxes: only recipe=mini has them. recipe=openvla_oft takes init_says.cameras.")
+    if config["cameras"] or config["boxes"] or config["relative"]:
+        raise RefusedError(
+            "cameras, boxes, relative: only recipe=mini has them. recipe=openvla_oft takes init_says.cameras."
+        )
     roots = [Path(root) for root in config["datasets"]]
     if (rate := control_rate(roots, embodiment.hz)) != embodiment.hz:
         raise RefusedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from vla.data.frames import Frames
 from vla.data.paraphrase import paraphrases
+from vla.embodiment import Embodiment
 from vla.models.mini.loss import Targets
 from vla.models.mini.model import MiniInputs
 from vla.normalize import Normalization, Normalizer
@@ -217,6 +218,11 @@ def _told(sets: Sequence[Frames]) -> np.ndarray:
         ]
         parts.append(np.array([numbers.setdefault(name, len(numbers)) for name in named])[where])
     return np.concatenate(parts)
+
+
+def as_learned(frames: Frames, embodiment: Embodiment) -> Frames:
+    """The same frames, with relative actions as the way from where the robot is (see `Embodiment.relative`)."""
+    return replace(frames, actions=frames.actions - embodiment.reference(frames.state)[:, None])  # (F, L, A)
 
 
 def make_statistics(frames: Sequence[Frames], rotation: int | None) -> dict[str, Any]:
