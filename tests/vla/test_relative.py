@@ -62,7 +62,7 @@ def test_an_aloha_has_twelve_such_joints_and_libero_none():
 
 
 def test_what_is_learned_is_the_way_and_what_is_commanded_starts_from_the_state(recording, tmp_path):
-    train(recording, tmp_path, *TINY, "relative=true")
+    train(recording, tmp_path, *TINY)
     made = read_checkpoint(tmp_path / "run" / "checkpoint")
     low, high = (np.array(made.statistics["action"][name]) for name in ("min", "max"))
     np.testing.assert_allclose(low[JOINTS], AHEAD, atol=1e-6)
@@ -80,20 +80,20 @@ def test_what_is_learned_is_the_way_and_what_is_commanded_starts_from_the_state(
     assert (there[:, GRIPPERS] <= high[GRIPPERS] + 1e-6).all()
 
 
-def test_a_checkpoint_without_them_is_as_before(recording, tmp_path):
-    train(recording, tmp_path, *TINY)
+def test_they_may_be_learned_as_they_are(recording, tmp_path):
+    train(recording, tmp_path, *TINY, "relative=false")
     made = read_checkpoint(tmp_path / "run" / "checkpoint")
     assert made.embodiment.relative == ()
     np.testing.assert_allclose(made.statistics["action"]["max"], 0.5 + AHEAD * np.isin(range(14), JOINTS))
 
 
 def test_init_says_which_it_is_and_the_other_is_refused(recording, tmp_path):
-    train(recording, tmp_path, *TINY, "relative=true")
+    train(recording, tmp_path, *TINY, "relative=false")
     begun = tmp_path / "run" / "checkpoint"
     train(recording, tmp_path / "on", *TINY, f"init={begun}")
-    assert read_checkpoint(tmp_path / "on" / "run" / "checkpoint").embodiment.relative == ALOHA_SIM.joints
-    with pytest.raises(RefusedError, match="relative: expected True, as init was trained, got False"):
-        train(recording, tmp_path / "off", *TINY, f"init={begun}", "relative=false")
+    assert read_checkpoint(tmp_path / "on" / "run" / "checkpoint").embodiment.relative == ()
+    with pytest.raises(RefusedError, match="relative: expected False, as init was trained, got True"):
+        train(recording, tmp_path / "other", *TINY, f"init={begun}", "relative=true")
 
 
 def test_a_robot_without_joint_positions_is_refused(tmp_path):
@@ -103,7 +103,7 @@ def test_a_robot_without_joint_positions_is_refused(tmp_path):
 
 
 def test_a_folder_written_before_there_were_any_is_read(recording, tmp_path):
-    train(recording, tmp_path, *TINY)
+    train(recording, tmp_path, *TINY, "relative=false")
     old = read_checkpoint(tmp_path / "run" / "checkpoint")
     described = old.embodiment.to_dict()
     del described["relative"]

@@ -42,7 +42,7 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     start = read_checkpoint(config["init"]) if config["init"] else None
     boxes = start.embodiment.images.boxes if start and config["boxes"] is None else read_boxes(config["boxes"])
     cameras = config["cameras"] or (start.embodiment.cameras if start else None)
-    relative = config["relative"] if config["relative"] is not None else bool(start and start.embodiment.relative)
+    relative = bool(start.embodiment.relative) if start and config["relative"] is None else config["relative"]
     embodiment = describe(network, [Path(root) for root in config["datasets"]], cameras, boxes, relative)
     _check_relative(embodiment, start, relative)
     if start and config["transfer"]:
@@ -112,7 +112,7 @@ def describe(
     datasets: Sequence[Path],
     cameras: Sequence[str] | None = None,
     boxes: Mapping[str, Box] = MappingProxyType({}),
-    relative: bool = False,
+    relative: bool | None = None,
 ) -> Embodiment:
     """The robot of the datasets as the small model sees it: plain images, and actions as the robot takes them.
 
@@ -121,7 +121,7 @@ def describe(
         datasets: folders.
         cameras: names in the datasets; None: those of the robot.
         boxes: see `ImageGeometry`.
-        relative: joints are learned as the way from where they are.
+        relative: whether joints are learned as the way from where they are; None: yes, where their positions are told.
 
     Raises:
         DatasetError: they were recorded on different robots, or on one that is not known.
@@ -148,7 +148,7 @@ def describe(
         normalization=Normalization.BOUNDS,
         gripper=Gripper.SAME,
         images=ImageGeometry(size=network.image_size, jpeg=False, crop_area=1.0, boxes=dict(boxes)),
-        relative=known.joints if relative else (),
+        relative=() if relative is False else known.joints,
     )
 
 
@@ -161,7 +161,7 @@ def _leave_out(samples: Samples, told: Mapping[str, Sequence[str]], datasets: Se
         raise RefusedError(f"leave_out: {error}") from error
 
 
-def _check_relative(embodiment: Embodiment, start: MiniCheckpoint | None, relative: bool) -> None:
+def _check_relative(embodiment: Embodiment, start: MiniCheckpoint | None, relative: bool | None) -> None:
     if relative and not embodiment.relative:
         raise RefusedError(
             f"relative: expected a robot that is told where its joints shall be, got {embodiment.name}, whose actions "
