@@ -6,6 +6,7 @@ When it is ready it writes one line of JSON to its standard output: the serial p
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import signal
 import sys
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
     with robot:
         links = robot.serve(options.ports)
+        gc.freeze()  # while it went through all of this again, no servo would answer
 
         def ready() -> None:
             sys.stdout.write(json.dumps({name: str(link) for name, link in links.items()}) + "\n")

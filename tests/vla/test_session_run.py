@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -63,6 +64,20 @@ def test_a_robot_begins_at_home_holds_in_the_end_and_is_let_go(tmp_path, robots)
     assert dataset.info["robot_type"] == "fake"
     assert tuple(dataset.features["action"]["names"]) == ROBOT_SPEC.names
     assert dataset[0].metadata["robot"] == "tests.fakes.FakeRobot"
+
+
+@pytest.mark.parametrize("command", ["rollout", "replay"])
+def test_the_garbage_collector_does_not_keep_a_robot_waiting(command, tmp_path, robots, monkeypatch):
+    """What was there before the robot moves is not gone through again, and becomes garbage again afterwards."""
+    frozen, send = [], FakeRobot.send_action
+    monkeypatch.setattr(FakeRobot, "send_action", lambda *a: frozen.append(gc.get_freeze_count()) or send(*a))
+    run(tmp_path, *ROBOT, "home=[0.1,0,0.5]", "max_s=0.1")
+    if command == "replay":
+        frozen.clear()
+        replay(config_of("replay", "robot=fake", f"recording={tmp_path / 'recording'}"), io.StringIO(), Clock())
+    assert frozen
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_second_episode_without_home_lifts_the_stop_where_the_robot_stands(tmp_path, robots):

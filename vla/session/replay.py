@@ -18,6 +18,7 @@ from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.reader import read_dataset
 from vla.data.session_recorder import AFTER, BEFORE, recorded_actions
 from vla.runtime.clock import Clock, SystemClock
+from vla.runtime.garbage import short_collections
 from vla.runtime.loop import run_episode
 from vla.runtime.robot_env import RobotEnv
 from vla.runtime.safety import LimitFilter
@@ -155,6 +156,7 @@ def replay(config: dict[str, Any], stream: TextIO, clock: Clock | None = None) -
         _check_fits(stage, actions, dataset.fps, trial)
         stack.callback(stage.env.hold)
         ending = stack.enter_context(Ending(stage.inbox))
+        stack.enter_context(short_collections())
         stage.connect()
         if ending.reason:
             raise InterruptedRunError(f"{ending.reason}: stopped before the first step.")

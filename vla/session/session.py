@@ -22,6 +22,7 @@ from vla.policies.hold import HoldPolicy
 from vla.protocols import Inference, PrivilegedPolicy, SpecTeleoperator, Subscriber
 from vla.runtime.clock import Clock, SystemClock
 from vla.runtime.fit import attach, check_fit, needs_of
+from vla.runtime.garbage import short_collections
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.runtime.seeds import seed_generators
@@ -112,6 +113,7 @@ def run_session(config: dict[str, Any], stream: TextIO, clock: Clock | None = No
         stack.callback(session.close)
         stack.callback(session.connect())
         ending = stack.enter_context(Ending(stage.inbox))
+        stack.enter_context(short_collections())
         stage.connect()
         if ending.reason:
             raise InterruptedRunError(f"{ending.reason}: the session ended before its first episode.")
