@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,12 @@ REPLY_DELAY = 0.0006  # [s] before the first byte; with its bytes on the line an
 DROPS = 0.05
 WARM_UP = 0.5  # [s] not counted: the other arms were being armed
 PATIENCE = Patience(calm=2.0)  # while arming the emulator may have to wait for a processor; ticks hurry as always
+SCHEMES = {
+    "fast": "driver, fast sync read",
+    "sync": "driver, sync read",
+    "sdk": "plain SDK, arms in sequence",
+    "lossy": f"driver, fast sync read, {100 * DROPS:.0f} % of replies dropped",
+}
 GOAL, PRIMARIES = (116, 4), (1, 2, 4, 6, 7, 8, 9)
 
 
@@ -62,25 +68,35 @@ class Result:
     rate: float
 
 
-def run(seconds: float, say: Callable[[str], None]) -> list[Result]:
-    """Measure all schemes, one after the other, `seconds` each."""
+def run(seconds: float, say: Callable[[str], None], schemes: Collection[str] = tuple(SCHEMES)) -> list[Result]:
+    """Measure some of `SCHEMES`, one after the other, `seconds` each.
+
+    Raises:
+        ValueError: there is no such scheme.
+    """
+    if unknown := set(schemes) - set(SCHEMES):
+        raise ValueError(f"scheme: expected some of {', '.join(SCHEMES)}, got {min(unknown)!r}")
     with emulator() as (links, steer):
-        for bus in links:
-            steer("fault", bus=bus, fault={"kind": "slow_bus", "ids": [1, 254], "value": REPLY_DELAY})
-        results = []
-        for name, fast in (("driver, fast sync read", True), ("driver, sync read", False)):
-            say(f"{name}: {seconds:.0f} s")
-            results.append(_driver(name, links, seconds, fast=fast))
-        say(f"plain SDK, in sequence: {seconds:.0f} s")
-        results.append(_sdk("plain SDK, arms in sequence", links, seconds))
+
+        def everywhere(fault: dict[str, Any]) -> None:
+            for bus in links:
+                steer("fault", bus=bus, fault=fault)
 
         def drop() -> None:
-            for bus in links:
-                steer("fault", bus=bus, fault={"kind": "drop_reply", "probability": DROPS})
+            everywhere({"kind": "drop_reply", "probability": DROPS})
 
-        name = f"driver, fast sync read, {100 * DROPS:.0f} % of replies dropped"
-        say(f"{name}: {seconds:.0f} s")
-        results.append(_driver(name, links, seconds, fast=True, then=drop))
+        everywhere({"kind": "slow_bus", "ids": [1, 254], "value": REPLY_DELAY})
+        measure: dict[str, Callable[[str, Mapping[str, str], float], Result]] = {
+            "fast": partial(_driver, fast=True),
+            "sync": partial(_driver, fast=False),
+            "sdk": _sdk,
+            "lossy": partial(_driver, fast=True, then=drop),  # the last one: replies stay lossy
+        }
+        results = []
+        for scheme, name in SCHEMES.items():
+            if scheme in schemes:
+                say(f"{name}: {seconds:.0f} s")
+                results.append(measure[scheme](name, links, seconds))
     return results
 
 

@@ -125,3 +125,8 @@ def test_the_benchmark_measures_every_scheme():
     assert len(results) == len(lines) == 4
     assert all(result.ticks > 100 for result in results)
     assert "plain SDK, arms in sequence" in table(results)
+
+
+def test_the_benchmark_knows_its_schemes():
+    with pytest.raises(ValueError, match="expected some of fast, sync, sdk, lossy, got 'quick'"):
+        run(3.0, print, ["fast", "quick"])
