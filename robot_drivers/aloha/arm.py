@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import numpy as np
@@ -14,7 +15,10 @@ from robot_drivers.aloha.ram import goal_ticks, restore
 from robot_drivers.aloha.state import ADDRESS, LENGTH, ArmState, StateKeeper
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel.bus import Bus
+from robot_drivers.dynamixel.packet import OVERHEAD
 from vla.types import FloatArray
+
+DELAYS = 0.003  # [s] of an answer, beside its bytes: the servos' return delays and the adapter's latency timer
 
 
 class Arm:
@@ -59,11 +63,12 @@ class Arm:
             self.bus.close()
             raise
 
-    def read(self, silent: frozenset[int] = frozenset()) -> ArmState | None:
-        """The state of all servos. Who does not answer is asked a second time.
+    def read(self, silent: frozenset[int] = frozenset(), until: float = math.inf) -> ArmState | None:
+        """The state of all servos. Who does not answer is asked a second time, if there is time for an answer.
 
         Args:
             silent: IDs not to ask, because they are rebooting.
+            until: [s] when it must be over. A reading that is a tick old is better than a tick that is late.
 
         Returns:
             None while a servo has never answered.
@@ -74,8 +79,9 @@ class Arm:
         asked = [id for id in self.layout.ids if id not in silent]
         replies = self.bus.sync_read(asked, ADDRESS, LENGTH, fast=self.fast)
         statuses = dict(replies.statuses)
-        if replies.missing:
-            statuses |= self.bus.sync_read(replies.missing, ADDRESS, LENGTH).statuses
+        answer = self.bus.patience.wire(len(replies.missing) * (OVERHEAD + 1 + LENGTH)) + DELAYS
+        if replies.missing and self._clock.now() + answer < until:
+            statuses |= self.bus.sync_read(replies.missing, ADDRESS, LENGTH, until=until).statuses
         return self._keeper.update(statuses, tuple(self.bus.alerts), self._clock.now())
 
     def write_goals(self, goal: FloatArray, without: Collection[int] = ()) -> None:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import ALOHA_WX250S, VX300S
+from robot_drivers.aloha.standstill import Interval, overlapping, standstills
 from robot_drivers.aloha.state import ADDRESS, LENGTH
 from robot_drivers.aloha.ticks import TickCounts
 from robot_drivers.aloha.worker import ArmWorker
@@ -56,6 +57,8 @@ class Result:
         cycle_ms: 50th, 95th and 99th percentile of a tick's duration.
         cpu: share of one core, of the host's process.
         rate: [1/s] ticks of the slowest bus.
+        overruns: [s] (begin, end) of late ticks.
+        stalled: in how many of these the machine itself stood still; None if that is not known.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Result:
     cycle_ms: tuple[float, float, float]
     cpu: float
     rate: float
+    overruns: tuple[Interval, ...]
+    stalled: int | None = None
 
 
 def run(seconds: float, say: Callable[[str], None], schemes: Collection[str] = tuple(SCHEMES)) -> list[Result]:
@@ -96,22 +101,23 @@ def run(seconds: float, say: Callable[[str], None], schemes: Collection[str] = t
         for scheme, name in SCHEMES.items():
             if scheme in schemes:
                 say(f"{name}: {seconds:.0f} s")
-                results.append(measure[scheme](name, links, seconds))
+                with standstills() as stalls:
+                    result = measure[scheme](name, links, seconds)
+                stalled = None if stalls is None else overlapping(result.overruns, stalls)
+                results.append(replace(result, stalled=stalled))
     return results
 
 
 def table(results: list[Result]) -> str:
     """Markdown."""
-    lines = [
-        "| scheme | cycle p50 / p95 / p99 [ms] | late | of ticks | lost readings | stops | slowest bus [1/s] | CPU |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ("scheme", "cycle p50 / p95 / p99 [ms]", "late", "machine stalled", "of ticks", "lost readings", "stops")
+    rows: list[tuple[str, ...]] = [(*heads, "slowest bus [1/s]", "CPU")]
+    rows.append(("---",) * len(rows[0]))
     for r in results:
         cycles = " / ".join(f"{cycle:.1f}" for cycle in r.cycle_ms)
-        lines.append(
-            f"| {r.name} | {cycles} | {r.late} | {r.ticks} | {r.bad} | {r.stops} | {r.rate:.2f} | {r.cpu:.2f} |"
-        )
-    return "\n".join(lines)
+        counts = (r.late, "?" if r.stalled is None else r.stalled, r.ticks, r.bad, r.stops)
+        rows.append((r.name, cycles, *map(str, counts), f"{r.rate:.2f}", f"{r.cpu:.2f}"))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 @contextmanager
@@ -213,4 +219,5 @@ def _result(name: str, counts: list[TickCounts], bad: int, stops: int, cpu: floa
     cycles = 1000 * np.concatenate([np.array(count.cycles) for count in counts])
     p50, p95, p99 = (float(value) for value in np.percentile(cycles, (50, 95, 99)))
     total, late = sum(count.total for count in counts), sum(count.late for count in counts)
-    return Result(name, total, late, bad, stops, (p50, p95, p99), cpu, rate)
+    overruns = tuple(overrun for count in counts for overrun in count.overruns)
+    return Result(name, total, late, bad, stops, (p50, p95, p99), cpu, rate, overruns)

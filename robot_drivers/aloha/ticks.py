@@ -17,12 +17,14 @@ class TickCounts:
         total: ticks.
         late: ticks that were not over when the next one was due.
         cycles: [s] how long the newest ones took.
+        overruns: [s] of the newest late ones, when they should have begun and when they were over.
     """
 
     def __init__(self, period: float) -> None:
         self._period = period
         self.total = self.late = 0
         self.cycles: deque[float] = deque(maxlen=KEPT)
+        self.overruns: deque[tuple[float, float]] = deque(maxlen=KEPT)
 
     def count(self, deadline: float, begun: float, ended: float) -> float:
         """One tick is over; when the next one begins.
@@ -36,6 +38,7 @@ class TickCounts:
         following = deadline + self._period
         if ended > following:
             self.late += 1
+            self.overruns.append((deadline, ended))
             # What was missed is missed; a small lateness is caught up, a large one begins anew.
             return following if ended - following < self._period else ended
         return following

@@ -24,6 +24,8 @@ from vla.types import FloatArray
 REOPEN = 0.1  # [s] between attempts to open a port that was unplugged
 FIRST_READS = 5  # until every servo has answered at least once
 STALLED = 1.0  # [s] without a tick
+SPARE = 0.003  # [s] at the end of a tick, for the goals and for a line that has to fall silent
+LOOK = 0.008  # [s] that reading back a servo's RAM takes at most; it can wait for a tick with fewer losses
 LOCK_PATIENCE = 0.02  # [s] that `hold` waits for the line before it leaves the writing to the next tick
 
 
@@ -186,8 +188,12 @@ class ArmWorker:
             self._events.clear()
         return (*happened, *self.verdict.events, *((self.fault,) if self.fault else ()))
 
-    def tick(self) -> None:
-        """Read, judge, decide, write, publish. Never raises for what a bus can do."""
+    def tick(self, due: float) -> None:
+        """Read, judge, decide, write, publish. Never raises for what a bus can do.
+
+        Args:
+            due: [s] when the next one is.
+        """
         now = self._clock.now()
         paused = now - self._ticked_at > 0.75 * self._config.watch.servo
         self._ticked_at = now
@@ -198,17 +204,17 @@ class ArmWorker:
                 return
             if paused:  # the servos' watchdog may have fired meanwhile
                 self._fail(f"{self.arm.bus.name}: the host was away for too long", restore=True)
-            self._read(now)
+            self._read(now, due - SPARE)
             self._act(now)
         except Unplugged as error:
             self._fail(f"{self.arm.bus.name}: unplugged: {error}")
         except BusError as error:
             self._note(str(error))
 
-    def _read(self, now: float) -> None:
+    def _read(self, now: float, until: float) -> None:
         silent = self._recovery.silent
         before = self._state
-        state = self.arm.read(silent)
+        state = self.arm.read(silent, until)
         if state is None or before is None:
             raise Unplugged(self.arm.bus.name, "a servo that never answered")
         back = [id for id in before.stale if id not in state.stale and before.stale[id] > 1]
@@ -222,7 +228,8 @@ class ArmWorker:
         if event := self._recovery.step(state.alerts, now):
             self._note(event)
         self._unseen |= self._recovery.silent  # after its reboot the gripper's goal is where it stands
-        if loss := self._ram.step(self._recovery.silent | state.alerts):
+        in_time = self._clock.now() < until - LOOK
+        if in_time and (loss := self._ram.step(self._recovery.silent | state.alerts)):
             self._restore(loss)
         if reason := self._recovery.failed or self.verdict.reason:
             self._fail(reason)
@@ -307,5 +314,5 @@ class ArmWorker:
             while not self._ended.is_set():
                 self._clock.sleep_until(deadline)
                 begun = self._clock.now()
-                self.tick()
+                self.tick(deadline + self._config.period)
                 deadline = self.ticks.count(deadline, begun, self._clock.now())

@@ -6,6 +6,7 @@ servo, drops error bytes, and gives 0 for a value that did not come.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,18 +169,22 @@ class Bus:
         self._ask(id, packet.reboot(id), 0, "reboot", tries=1)
         self.alerts.discard(id)
 
-    def sync_read(self, ids: Sequence[int], address: int, length: int, *, fast: bool = False) -> Replies:
+    def sync_read(
+        self, ids: Sequence[int], address: int, length: int, *, fast: bool = False, until: float = math.inf
+    ) -> Replies:
         """Read the same block of several servos. Missing ones are named, and cost the others nothing.
 
         Args:
             ids: of which servos.
             address, length: of the block.
             fast: ask for one packet from all; the firmware must know it.
+            until: [s] to wait no longer than this.
 
         Raises:
             Unplugged: the port is gone.
         """
-        return self._exchange(packet.sync_read(ids, address, length, fast=fast), ids, length, fast=fast)
+        request = packet.sync_read(ids, address, length, fast=fast)
+        return self._exchange(request, ids, length, fast=fast, until=until)
 
     def sync_write(self, register: Register, values: Mapping[int, int]) -> None:
         """Write a register of several servos: ID -> raw value. Nobody answers, so nobody can say no.
@@ -210,7 +215,14 @@ class Bus:
         return status.params
 
     def _exchange(
-        self, request: bytes, ids: Sequence[int], length: int, *, fast: bool = False, calm: bool = False
+        self,
+        request: bytes,
+        ids: Sequence[int],
+        length: int,
+        *,
+        fast: bool = False,
+        calm: bool = False,
+        until: float = math.inf,
     ) -> Replies:
         patience = self.patience.calmed() if calm else self.patience
         with self.line():
@@ -218,7 +230,15 @@ class Bus:
             try:
                 doubtful = self._clock.now() < self._doubtful_until
                 replies = collect(
-                    port, self._clock, ids, length, patience, sent=len(request), fast=fast, doubtful=doubtful
+                    port,
+                    self._clock,
+                    ids,
+                    length,
+                    patience,
+                    sent=len(request),
+                    fast=fast,
+                    doubtful=doubtful,
+                    until=until,
                 )
                 if replies.missing or replies.damage:
                     self._doubtful_until = self._clock.now() + DOUBTFUL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +28,7 @@ class Patience:
         baud_rate: [bit/s]
     """
 
-    first: float = 0.008
+    first: float = 0.005
     gap: float = 0.004
     calm: float = 0.05
     baud_rate: int = 1_000_000
@@ -81,6 +82,7 @@ def collect(
     sent: int = 0,
     fast: bool = False,
     doubtful: bool = False,
+    until: float = math.inf,
 ) -> Replies:
     """Wait for a status of each ID.
 
@@ -98,13 +100,14 @@ def collect(
         sent: bytes of the request that are still on their way.
         fast: whether all answer in one packet.
         doubtful: whether an earlier reply is still missing.
+        until: [s] to wait no longer than this, whatever `patience` says.
 
     Raises:
         Unplugged: the port is gone.
     """
     expected = 8 + len(ids) * (4 + length) if fast else len(ids) * (OVERHEAD + 1 + length)
     started = clock.now()
-    deadline = started + patience.wire(sent + expected) + patience.first
+    deadline = min(until, started + patience.wire(sent + expected) + patience.first)
     parser, statuses, damage = Parser(), dict[int, Status](), list[Damage]()
     contradicted, received = set[int](), 0
     while received < MOST:

@@ -31,6 +31,7 @@ def drive_with_drops(seconds: float) -> None:
         elapsed = bench.clock.now() - began
         assert (bench.robot.workers[0].ticks.total - before) / elapsed >= 49.0
         assert not any(worker.fault for worker in bench.robot.workers)
+        assert [worker.ticks.late for worker in bench.robot.workers] == [0, 0]
         assert sum(bench.robot.workers[0].arm.bus.lost.values()) > 0
         # No false zero (tick 0 is -3.14 rad), and no jump.
         assert np.abs(np.diff(states, axis=0)).max() < 0.063
