@@ -40,6 +40,7 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         render: `full`, pixel by pixel what gym-aloha draws, or `lod` with coarser shadows, in about half the time.
         scene: `official`, where trial k has the poses of gym-aloha's seed k, or `training`, where a trial is the seed
             of a scene from a wider range that is never one of the official ones.
+        widen: how far training scenes go beyond the official area, 0 not at all, 1 as far as `placements.py` says.
 
     Raises:
         ValueError: unknown suite, task, camera, profile or scene, or an impossible size.
@@ -58,17 +59,20 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         cameras: Sequence[str] = ("top", "left_wrist", "right_wrist"),
         render: Literal["full", "lod"] = "full",
         scene: Literal["official", "training"] = "official",
+        widen: float = 1.0,
         render_mode: str | None = "rgb_array",
     ) -> None:
         tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
         if not 0 <= task_id < len(tasks):
             raise ValueError(f"env.tasks: {suite} has tasks 0 to {len(tasks) - 1}, got {task_id}")
+        if not 0 <= widen <= 1:
+            raise ValueError(f"env.widen: expected 0 to 1, got {widen}")
         self.task = tasks[task_id]
         self.render_mode = render_mode
         self.cameras = tuple(cameras)
         self.timing = {"sim": 0.0, "render": 0.0}  # [s] since the last reset
         self._height, self._width = image_size
-        self._draw_poses = official_poses if scene == "official" else training_poses
+        self._draw_poses = official_poses if scene == "official" else functools.partial(training_poses, widen=widen)
         self._renderer: Renderer | None = None
         self._steps = 0
         configure_gl()

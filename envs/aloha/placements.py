@@ -30,6 +30,15 @@ class Area:
     y: tuple[float, float]
     yaw: float = 0.0
 
+    def towards(self, other: Area, share: float) -> Area:
+        """What lies between the two: this one for a share of 0, the other one for 1."""
+        low, high = (1 - share) * self.edges() + share * other.edges()
+        return Area((low[0], high[0]), (low[1], high[1]), high[2])
+
+    def edges(self) -> FloatArray:
+        """(2, 3) lowest and highest x [m], y [m] and yaw [rad]."""
+        return np.transpose([self.x, self.y, (-self.yaw, self.yaw)])
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -55,11 +64,18 @@ def official_poses(task: str, trial: int) -> FloatArray:
     return np.stack([_upstream_draw(placement.official, generator) for placement in PLACEMENTS[task]])
 
 
-def training_poses(task: str, seed: int) -> FloatArray:
-    """(objects, 7) poses of a training scene; a draw that equals an evaluation trial is refused and drawn again."""
+def training_poses(task: str, seed: int, widen: float = 1.0) -> FloatArray:
+    """(objects, 7) poses of a training scene; a draw that equals an evaluation trial is refused and drawn again.
+
+    Args:
+        task: name.
+        seed: of the scene.
+        widen: how far scenes go beyond the evaluation's area, 0 not at all, 1 as far as `PLACEMENTS` says.
+    """
+    areas = [placement.official.towards(placement.training, widen) for placement in PLACEMENTS[task]]
     generator = np.random.default_rng([zlib.crc32(task.encode()), TRAINING_SALT, seed])
     while True:
-        poses = np.stack([_wide_draw(placement.training, generator) for placement in PLACEMENTS[task]])
+        poses = np.stack([_wide_draw(area, generator) for area in areas])
         if nearest_official_m(task, poses) > APART_M:
             return poses
 
@@ -89,5 +105,6 @@ def _upstream_draw(area: Area, generator: np.random.RandomState) -> FloatArray:
 
 def _wide_draw(area: Area, generator: np.random.Generator) -> FloatArray:
     """(7,) anywhere in the area, turned about the vertical."""
-    x, y, yaw = generator.uniform(*np.transpose([area.x, area.y, (-area.yaw, area.yaw)]))
+    low, high = area.edges()
+    x, y, yaw = generator.uniform(low, high)
     return np.array([x, y, DROP_HEIGHT, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])

@@ -33,6 +33,18 @@ def test_training_is_wider_and_reproducible(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_training_can_be_less_wide(task):
+    narrow, half, wide = (np.stack([training_poses(task, seed, w) for seed in range(100)]) for w in (0.0, 0.5, 1.0))
+    for placement, poses in zip(placements.PLACEMENTS[task], narrow.swapaxes(0, 1), strict=True):
+        low, high = np.transpose([placement.official.x, placement.official.y])
+        assert ((poses[:, :2] >= low) & (poses[:, :2] <= high)).all()
+        np.testing.assert_array_equal(poses[:, 3:], [[1.0, 0.0, 0.0, 0.0]] * len(poses))
+    between = np.isclose(half[:, :, :2], (narrow + wide)[:, :, :2] / 2).all(axis=(1, 2))
+    assert between.mean() > 0.8  # all but those that one of the three had to draw again
+    assert not np.array_equal(narrow[0], official_poses(task, 0))
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_no_training_scene_is_an_evaluation_scene(task):
     assert min(nearest_official_m(task, training_poses(task, seed)) for seed in range(2000)) > placements.APART_M
 
@@ -53,6 +65,11 @@ def test_the_distance_is_that_of_the_object_farthest_from_its_official_place():
 
 def test_the_environment_starts_training_scenes():
     assert load_benchmark("aloha_insertion", (48, 64), (), "full", "training").tasks[0].trials == 2**31
+    with pytest.raises(ValueError, match=r"env\.widen: expected 0 to 1, got 1\.5"):
+        AlohaEnv("aloha_insertion", cameras=(), scene="training", widen=1.5)
+    narrow = AlohaEnv("aloha_insertion", cameras=(), scene="training", widen=0.3)
+    narrow.reset(options={"trial": 5})
+    np.testing.assert_array_equal(narrow.scene.object_poses(), training_poses("insertion", 5, 0.3))
     env = AlohaEnv("aloha_insertion", cameras=(), scene="training")
     env.reset(options={"trial": 1_000_003})
     np.testing.assert_array_equal(env.scene.object_poses(), training_poses("insertion", 1_000_003))
