@@ -17,7 +17,7 @@ from contextlib import contextmanager
 SLEEP = 0.001  # [s]
 NOTED = 0.005  # [s] that a watcher must have been away
 PRIORITY = 90  # above whatever is measured
-REFUSED = "refused"
+WATCHING, REFUSED = "watching", "refused"
 
 Interval = tuple[float, float]  # [s] begin and end on the monotonic clock
 
@@ -30,7 +30,7 @@ def standstills() -> Iterator[list[Interval] | None]:
         for cpu in sorted(os.sched_getaffinity(0))
     ]
     begun = [watcher.stdout.readline().strip() for watcher in watchers if watcher.stdout]
-    found: list[Interval] | None = None if REFUSED in begun else []
+    found: list[Interval] | None = [] if begun == [WATCHING] * len(watchers) else None
     try:
         yield found
     finally:
@@ -57,7 +57,7 @@ def watch(cpu: int) -> None:
     except PermissionError:
         _say(REFUSED)
         return
-    _say("watching")
+    _say(WATCHING)
     before = time.monotonic()
     while True:
         time.sleep(SLEEP)

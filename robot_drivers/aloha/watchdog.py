@@ -84,29 +84,36 @@ class RamWatch:
         self._arm = arm
         self._every = max(1, int(ROUND * arm.config.hz / len(arm.layout.ids)))
         self._ticks, self._next = 0, 0
+        self._turn = self._put_off = False  # whether the next servo's turn has come, and whether a look was put off
         self._suspects: list[int] = []
 
     def suspect(self, ids: Collection[int]) -> None:
         """Read these back in the next ticks, one a tick."""
         self._suspects = list(dict.fromkeys((*self._suspects, *ids)))
 
-    def step(self, silent: frozenset[int]) -> Loss | None:
+    def step(self, silent: frozenset[int], *, short: bool = False) -> Loss | None:
         """One tick: what was found lost, if it was time to look.
 
         Args:
             silent: IDs that are rebooting.
+            short: this tick has no time left; a look may be put off to the next one, and no further.
 
         Raises:
             Unplugged: the port is gone.
         """
         self._ticks += 1
         ids = self._arm.layout.ids
+        self._turn |= self._ticks % self._every == 0
+        if not self._suspects and not self._turn:
+            return None
+        self._put_off = short and not self._put_off
+        if self._put_off:
+            return None
         if self._suspects:
             id = self._suspects.pop(0)
-        elif self._ticks % self._every == 0:
-            id, self._next = ids[self._next], (self._next + 1) % len(ids)
         else:
-            return None
+            id, self._next = ids[self._next], (self._next + 1) % len(ids)
+            self._turn = False
         return None if id in silent else self._look(self._arm.layout.servo(id))
 
     def _look(self, servo: ServoLayout) -> Loss | None:

@@ -25,7 +25,7 @@ REOPEN = 0.1  # [s] between attempts to open a port that was unplugged
 FIRST_READS = 5  # until every servo has answered at least once
 STALLED = 1.0  # [s] without a tick
 SPARE = 0.003  # [s] at the end of a tick, for the goals and for a line that has to fall silent
-LOOK = 0.008  # [s] that reading back a servo's RAM takes at most; it can wait for a tick with fewer losses
+LOOK = 0.008  # [s] that reading back a servo's RAM takes at most
 LOCK_PATIENCE = 0.02  # [s] that `hold` waits for the line before it leaves the writing to the next tick
 
 
@@ -228,8 +228,8 @@ class ArmWorker:
         if event := self._recovery.step(state.alerts, now):
             self._note(event)
         self._unseen |= self._recovery.silent  # after its reboot the gripper's goal is where it stands
-        in_time = self._clock.now() < until - LOOK
-        if in_time and (loss := self._ram.step(self._recovery.silent | state.alerts)):
+        short = self._clock.now() > until - LOOK
+        if loss := self._ram.step(self._recovery.silent | state.alerts, short=short):
             self._restore(loss)
         if reason := self._recovery.failed or self.verdict.reason:
             self._fail(reason)

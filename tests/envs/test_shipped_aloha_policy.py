@@ -10,7 +10,7 @@ from vla.runtime.safety import LimitFilter
 from vla.types import Outcome
 
 
-# Of 50 trials they solve 48 and 34; pixels differ a little between processors.
+# Of 50 trials they solve 48 and 34, these among them; pixels differ a little between processors.
 @pytest.mark.parametrize(
     ("suite", "checkpoint", "trials"),
     [

@@ -90,6 +90,41 @@ def test_one_that_never_answers_does_not_keep_the_watch_from_the_others(watched,
     assert [loss.servo.id for loss in steps(watch, 2)] == [5]
 
 
+def test_a_look_is_put_off_by_one_short_tick_and_no_further(watched):
+    emulation, _, watch = watched
+    emulation.buses[ARM].servo(4).table.set("position_d_gain", 77)
+    for order in ((True, False), (True, True)):
+        watch.suspect((4,))
+        found = [watch.step(NOBODY, short=short) for short in order]
+        assert [loss is not None for loss in found] == [False, True]
+    assert watch.step(NOBODY, short=True) is None  # nothing was due, so nothing was put off
+    watch.suspect((4,))
+    assert watch.step(NOBODY, short=True) is None
+    assert watch.step(NOBODY) is not None
+
+
+def test_the_round_keeps_its_time_when_every_tick_is_short(watched):
+    emulation, arm, watch = watched
+    for id in arm.layout.ids:
+        emulation.buses[ARM].servo(id).table.set("position_d_gain", 77)
+    found = [watch.step(NOBODY, short=True) for _ in range(round(ROUND * arm.config.hz) + 1)]
+    assert [loss.servo.id for loss in found if loss] == list(arm.layout.ids)
+
+
+def test_a_suspect_does_not_cost_another_servo_its_turn(watched):
+    emulation, arm, watch = watched
+    first = arm.layout.ids[0]
+    emulation.buses[ARM].servo(first).table.set("position_d_gain", 77)
+    turn = next(tick for tick in range(1, 100) if watch.step(NOBODY))  # of the first servo
+    emulation.buses[ARM].servo(first).table.set("position_d_gain", 0)
+    second = arm.layout.ids[1]
+    emulation.buses[ARM].servo(second).table.set("position_d_gain", 77)
+    assert steps(watch, turn - 1) == []
+    watch.suspect((first,))
+    assert steps(watch, 1) == []
+    assert [loss.servo.id for loss in steps(watch, 1)] == [second]
+
+
 def test_a_port_that_is_gone_is_not_a_loss(watched):
     _, arm, watch = watched
     arm.bus.close()
