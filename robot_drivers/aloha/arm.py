@@ -13,6 +13,7 @@ from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.layout import ArmLayout, ServoLayout
 from robot_drivers.aloha.ram import goal_ticks, restore
 from robot_drivers.aloha.state import ADDRESS, LENGTH, ArmState, StateKeeper
+from robot_drivers.aloha.torque import switch_off, switch_on
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel.bus import Bus
 from robot_drivers.dynamixel.packet import OVERHEAD
@@ -99,22 +100,24 @@ class Arm:
         if servos:
             self.bus.sync_write(self._goal, {servo.id: goal_ticks(servo, ticks[servo.id]) for servo in servos})
 
-    def set_torque(self, servo: ServoLayout, on: bool) -> None:
-        """Switch a motor and its shadow on, where it stands, or off. Off lets the joint fall.
+    def set_torque(self, servos: Collection[ServoLayout], on: bool) -> None:
+        """Switch motors and their shadows on, where they stand, or off. Off lets the joints fall.
+
+        Those that ought to be on already are left alone: that they are is watched.
 
         Raises:
-            BusError: see `errors`.
+            BusError: see `errors`; some may have been switched.
         """
-        for member in self.layout.servos:
-            if servo.id not in (member.id, member.shadows):
-                continue
-            with self.bus.line():
-                self.torque[member.id] = on
-                if on:
-                    restore(self.bus, member, self.config, torque=True)
-                else:
-                    self.bus.write(member.id, member.model["bus_watchdog"], 0)
-                    self.bus.write(member.id, member.model["torque_enable"], 0)
+        ids = {servo.id for servo in servos}
+        members = [servo for servo in self.layout.servos if not ids.isdisjoint((servo.id, servo.shadows))]
+        with self.bus.line():
+            if on:
+                members = [servo for servo in members if not self.torque[servo.id]]
+            self.torque |= dict.fromkeys((servo.id for servo in members), on)
+            if not on:
+                switch_off(self.bus, members)
+            elif members:
+                switch_on(self.bus, members, self.config)
 
     def recover(self, servo: ServoLayout) -> tuple[str, ...]:
         """Bring one servo back to what it must be, without motion; the registers that were wrong.

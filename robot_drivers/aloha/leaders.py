@@ -10,7 +10,7 @@ import numpy as np
 from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.calibration import GripperSet
 from robot_drivers.aloha.config import ArmConfig
-from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.layout import ArmLayout, ServoLayout
 from robot_drivers.aloha.setpoint import Mode
 from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
@@ -108,7 +108,7 @@ class LeaderArms:
             return
         self._phase = _Phase.RESTING
         for worker in self.workers:
-            if not worker.clear_fault():
+            if _holds(worker) and not worker.clear_fault():
                 worker.move(np.append(worker.arm.layout.rest, worker.goal[6]))
 
     def align(self, action: FloatArray) -> bool:
@@ -118,11 +118,10 @@ class LeaderArms:
             SafetyStop: a leader cannot move.
             BusError: see `errors`.
         """
-        if self._phase in _LIMP:
-            for worker in self._ready():
-                for servo in worker.arm.layout.primaries[:6]:
-                    worker.arm.set_torque(servo, True)
         self._phase = _Phase.ALIGNING
+        if limp := [worker for worker in self._ready() if not _holds(worker)]:
+            limp[0].arm.set_torque(_joints(limp[0]), True)  # one arm a tick: it takes most of one
+            return False
         there = True
         speed = self._config.homing.speed * self._config.period
         for worker, part in zip(self._ready(), np.split(np.asarray(action, dtype=np.float64), 2), strict=True):
@@ -169,8 +168,7 @@ class LeaderArms:
     def _release(self, phase: _Phase) -> None:
         for worker in self.workers:
             worker.hold()
-            for servo in worker.arm.layout.primaries[:6]:
-                worker.arm.set_torque(servo, False)
+            worker.arm.set_torque(_joints(worker), False)
         self._phase = phase
 
     def _measured(self) -> FloatArray:
@@ -186,5 +184,13 @@ class LeaderArms:
         return np.tile(np.arange(7) == 6, 2)
 
 
+def _joints(worker: ArmWorker) -> tuple[ServoLayout, ...]:
+    return worker.arm.layout.primaries[:6]
+
+
+def _holds(worker: ArmWorker) -> bool:
+    return all(worker.arm.torque[servo.id] for servo in _joints(worker))
+
+
 def _lies(worker: ArmWorker) -> bool:
-    return worker.mode == Mode.HOLD and worker.arm.at_rest(worker.state)
+    return not _holds(worker) or (worker.mode == Mode.HOLD and worker.arm.at_rest(worker.state))

@@ -231,8 +231,7 @@ class AlohaRobot:
             raise SafetyStop(f"torque_off: expected arms at rest, but {raised} would fall; call rest() first")
         self.stop()
         for worker in workers:
-            for servo in worker.arm.layout.primaries:
-                worker.arm.set_torque(servo, False)
+            worker.arm.set_torque(worker.arm.layout.primaries, False)
 
     def disconnect(self) -> None:
         """Hold, end the ticks, close the ports. Torque stays on: a raised arm stays up."""
