@@ -34,6 +34,7 @@ _ALOHA, _DYNAMIXEL = "tests/robot_drivers/aloha/test_aloha_", "tests/robot_drive
 TARGETS = {
     "robot_drivers/aloha/gate.py": (f"{_ALOHA}gate.py",),
     "robot_drivers/aloha/setpoint.py": (f"{_ALOHA}setpoint.py",),
+    "robot_drivers/aloha/torque.py": (f"{_ALOHA}torque.py",),
     "robot_drivers/aloha/watchdog.py": (f"{_ALOHA}watchdog.py",),
     "robot_drivers/dynamixel/packet.py": (f"{_DYNAMIXEL}packet.py",),
     "robot_drivers/dynamixel/parser.py": (f"{_DYNAMIXEL}parser.py",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from robot_drivers.emulator.hands import Keyframes
 from tests.robot_drivers.aloha.bench import HOME, LEFT, TICK, running
 
 BUS = "leader_left"
+POSITION = 132  # address
 JOINTS = range(1, 9)  # IDs, shadows included
 
 
@@ -111,3 +113,30 @@ def test_a_servo_that_says_nothing_is_an_error(limp):
     for on in (True, False):
         with pytest.raises(NoReply, match=r"leader_left, ID 5"):
             arm.set_torque(arm.layout.primaries[:6], on)
+
+
+def test_an_answer_with_an_error_is_no_position(limp, monkeypatch):
+    bench, _, arm = limp
+    read, before = arm.bus.sync_read, bench.backend.motion().position.copy()
+
+    def sync_read(ids, address, length, **options):
+        replies = read(ids, address, length, **options)
+        wrong = {id: replace(status, error=1) for id, status in replies.statuses.items()}
+        return replace(replies, statuses=wrong if address == POSITION else replies.statuses)
+
+    monkeypatch.setattr(arm.bus, "sync_read", sync_read)
+    written = []
+    monkeypatch.setattr(arm.bus, "sync_write", lambda register, values: written.append(register.name))
+    arm.set_torque(arm.layout.primaries[:6], True)
+    assert written == []
+    monkeypatch.undo()
+    assert torques(bench) == {1}  # one by one
+    bench.wait(0.5)
+    np.testing.assert_allclose(bench.backend.motion().position, before, atol=0.01)
+
+
+def test_one_motor_alone(limp):
+    bench, _, arm = limp
+    for on in (True, False):
+        arm.set_torque(arm.layout.primaries[:1], on)
+        assert [bench.read(id, "torque_enable", BUS) for id in (1, 2)] == [int(on), 0]
