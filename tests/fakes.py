@@ -114,7 +114,7 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         self.tick += 1
         self.timing["sim"] += 0.001
         info = self._info()
-        return self._observe(), 0.0, info["is_success"], False, info
+        return self._observe(), 0.0, info["is_success"], self._steps >= self.task.max_steps, info
 
     def draw(self) -> Image:
         self.timing["render"] += 0.002

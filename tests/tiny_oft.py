@@ -64,9 +64,9 @@ def statistics_of(embodiment: Embodiment):
     return {"action": columns(count, [True] * (count - 1) + [False]), "proprio": columns(len(embodiment.state))}
 
 
-def tiny_checkpoint(config=LIBERO_TINY, embodiment=LIBERO, keys=("libero_spatial_no_noops",)):
+def tiny_checkpoint(config=LIBERO_TINY, embodiment=LIBERO, keys=("libero_spatial_no_noops",), statistics=None):
     model = tiny_model(config).bfloat16()
     table = {name: memory_tensor(tensor, "memory") for name, tensor in model.state_dict().items()}
     if config.state_dim == 0:
         embodiment = dataclasses.replace(embodiment, state=())
-    return Checkpoint(config, embodiment, {key: statistics_of(LIBERO) for key in keys}, table)
+    return Checkpoint(config, embodiment, {key: statistics or statistics_of(LIBERO) for key in keys}, table)

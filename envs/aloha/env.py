@@ -62,11 +62,9 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         widen: float = 1.0,
         render_mode: str | None = "rgb_array",
     ) -> None:
-        tasks = load_benchmark(suite, image_size, cameras, render, scene).tasks
+        tasks = load_benchmark(suite, image_size, cameras, render, scene, widen).tasks
         if not 0 <= task_id < len(tasks):
             raise ValueError(f"env.tasks: {suite} has tasks 0 to {len(tasks) - 1}, got {task_id}")
-        if not 0 <= widen <= 1:
-            raise ValueError(f"env.widen: expected 0 to 1, got {widen}")
         self.task = tasks[task_id]
         self.render_mode = render_mode
         self.cameras = tuple(cameras)
@@ -189,7 +187,9 @@ class AlohaEnv(gymnasium.Env[dict[str, Any], FloatArray]):
         }
 
 
-def load_benchmark(suite: str, image_size: Sequence[int], cameras: Sequence[str], render: str, scene: str) -> Suite:
+def load_benchmark(
+    suite: str, image_size: Sequence[int], cameras: Sequence[str], render: str, scene: str, widen: float = 1.0
+) -> Suite:
     """The task of a suite, after checking every setting of its environments; builds none.
 
     Raises:
@@ -198,6 +198,8 @@ def load_benchmark(suite: str, image_size: Sequence[int], cameras: Sequence[str]
     """
     check_choice("env.render", render, ("full", "lod"))
     check_choice("env.scene", scene, ("official", "training"))
+    if not 0 <= widen <= 1:
+        raise ValueError(f"env.widen: expected 0 to 1, got {widen}")
     for camera in cameras:
         check_choice("env.cameras", camera, CAMERAS)
     if len(image_size) != 2 or not all(type(edge) is int and edge >= 1 for edge in image_size):

@@ -78,12 +78,12 @@ class Arm:
             Unplugged: the port is gone.
         """
         asked = [id for id in self.layout.ids if id not in silent]
-        replies = self.bus.sync_read(asked, ADDRESS, LENGTH, fast=self.fast)
+        replies = self.bus.sync_read(asked, ADDRESS, LENGTH, fast=self.fast, until=until)
         statuses = dict(replies.statuses)
         answer = self.bus.patience.wire(len(replies.missing) * (OVERHEAD + 1 + LENGTH)) + DELAYS
         if replies.missing and self._clock.now() + answer < until:
             statuses |= self.bus.sync_read(replies.missing, ADDRESS, LENGTH, until=until).statuses
-        return self._keeper.update(statuses, tuple(self.bus.alerts), self._clock.now())
+        return self._keeper.update(statuses, tuple(self.bus.alerts), self._clock.now(), self._driven())
 
     def write_goals(self, goal: FloatArray, without: Collection[int] = ()) -> None:
         """Send goals, within the limits that the servos have themselves.
@@ -125,7 +125,9 @@ class Arm:
         Raises:
             BusError: see `errors`.
         """
-        return restore(self.bus, servo, self.config, torque=self.torque[servo.id])
+        wrong = restore(self.bus, servo, self.config, torque=self.torque[servo.id])
+        self._keeper.forget(servo.id)
+        return wrong
 
     def release_watchdogs(self) -> None:
         """Let the arm hold for ever without a host: the last thing before the port closes.
@@ -139,3 +141,6 @@ class Arm:
     def at_rest(self, state: ArmState, tolerance: float = 0.15) -> bool:
         """Whether every joint is within `tolerance` [rad] of where it can lie without torque."""
         return bool(np.all(np.abs(state.position[:6] - self.layout.rest) < tolerance))
+
+    def _driven(self) -> list[int]:
+        return [id for id, on in self.torque.items() if on]

@@ -14,6 +14,7 @@ from robot_drivers.aloha.layout import MAX_SPEED
 
 GAINS = ("position_p_gain", "position_i_gain", "position_d_gain", "feedforward_1st_gain", "feedforward_2nd_gain")
 LARGEST_GAIN, LARGEST_PROFILE = 16_383, 32_767  # of the registers
+TICKS_HELD = 1.5  # a command counts for so many ticks at least
 SHORTEST_WATCHDOG = 0.04  # [s] two units of the servos' register; rounded to none, their watchdog would be off
 
 
@@ -28,6 +29,8 @@ class Limits:
         acceleration: [rad/s^2]; from rest to full speed in one tick is allowed, a reversal at full speed is not.
         tracking: [rad] between command and measured position; at full speed an arm that is well lags 0.25 rad behind.
         age: [s] of a command.
+        effort_share: of the stall current; a joint that presses harder than this ...
+        effort_patience: [s] ... for so long makes the arm give way and hold. Its servo switches itself off after 2 s.
     """
 
     margin: float = 0.02
@@ -35,6 +38,8 @@ class Limits:
     acceleration: float = 160.0
     tracking: float = 0.4
     age: float = 0.1
+    effort_share: float = 0.7
+    effort_patience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,11 @@ class ArmConfig:
             # Without its P gain an arm would fall although its torque is on.
             _Bound(int(name == "position_p_gain"), LARGEST_GAIN, whole=True).check(f"gains.{name}", gain)
         watch, warmth = self.watch, self.warmth
+        if self.hz * watch.hold_after < TICKS_HELD:
+            raise ValueError(
+                f"config.hz: expected at least {TICKS_HELD / watch.hold_after:g}, or the arm would hold between two "
+                f"commands (watch.hold_after = {watch.hold_after} s), got {self.hz}; give it more commands a second"
+            )
         if watch.rest_after < watch.hold_after:
             raise ValueError(
                 f"config.watch.rest_after: expected at least hold_after = {watch.hold_after} s, got {watch.rest_after}"
@@ -182,6 +192,8 @@ _BOUNDS: Mapping[str, _Bound] = {
     "limits.acceleration": _Bound(None, Limits.acceleration),
     "limits.tracking": _Bound(None, Limits.tracking),
     "limits.age": _Bound(None, Limits.age),
+    "limits.effort_share": _Bound(None, Limits.effort_share),
+    "limits.effort_patience": _Bound(None, Limits.effort_patience),
     "homing.speed": _Bound(None, Homing.speed),
     "homing.gripper_speed": _Bound(None, Homing.gripper_speed),
     "homing.current_share": _Bound(None, Homing.current_share),

@@ -74,10 +74,11 @@ class Health:
                 events.append(f"{who}: {servo.voltage:.1f} V, at least {warmth.low_voltage:.1f}; check the supply")
             silent = state.stale.get(id, 0)
             if silent > self._config.watch.stale_ticks:
-                holds.append(f"{who}: no answer for {silent} ticks; check its cables")
+                holds.append(f"{who}: no answer for {silent} ticks, or an impossible one; check its cables")
             if id in state.alerts and id != GRIPPER_ID:
                 holds.append(
-                    f"{who}: hardware error, its motor is off; support the arm, remove load or heat, then reboot it"
+                    f"{who}: hardware error, its motor is off; support the arm, remove load or heat, then switch its "
+                    "power off and on"
                 )
         holds += self._disagreements(state)
         pace = Pace.HOLD if holds else Pace.SLOW if slow else Pace.FULL

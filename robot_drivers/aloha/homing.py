@@ -8,6 +8,7 @@ import numpy as np
 
 from robot_drivers.aloha.config import Homing
 from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.resistance import Resistance
 from robot_drivers.aloha.state import ArmState
 from vla.types import FloatArray
 
@@ -56,16 +57,13 @@ class MoveGuard:
     """
 
     def __init__(self, layout: ArmLayout, homing: Homing) -> None:
-        primaries = layout.primaries
-        self._names = [servo.joint for servo in primaries]
-        self._most = np.array([homing.current_share * servo.model.stall_effort for servo in primaries])
-        self._units = ["A" if servo.model.has_current else "of its largest torque" for servo in primaries]
-        self._tracking, self._patience = homing.tracking, homing.patience
-        self._pressed_since: float | None = None
+        self._names = [servo.joint for servo in layout.primaries]
+        self._tracking = homing.tracking
+        self._resistance = Resistance(layout, homing.current_share, homing.patience)
 
     def reset(self) -> None:
         """A new move."""
-        self._pressed_since = None
+        self._resistance.reset()
 
     def objection(self, goal: FloatArray, state: ArmState, now: float) -> str:
         """Why the move must end; empty if it need not. The gripper may press on what it holds.
@@ -79,15 +77,4 @@ class MoveGuard:
         joint = int(np.argmax(error))
         if error[joint] > self._tracking:
             return f"{self._names[joint]} does not follow: expected within {self._tracking} rad, got {error[joint]:.3f}"
-        pressed = np.abs(state.effort)[:-1] > self._most[:-1]
-        if not pressed.any():
-            self._pressed_since = None
-            return ""
-        self._pressed_since = now if self._pressed_since is None else self._pressed_since
-        if now - self._pressed_since < self._patience:
-            return ""
-        joint = int(np.argmax(pressed))
-        return (
-            f"{self._names[joint]} meets resistance: expected at most {self._most[joint]:.2f} "
-            f"{self._units[joint]}, got {state.effort[joint]:.2f} for {self._patience} s"
-        )
+        return self._resistance.objection(state, now)

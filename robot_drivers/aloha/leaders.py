@@ -21,6 +21,7 @@ from vla.types import ActionSpec, FloatArray
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
 LEAD = 0.15  # [rad] no farther ahead of a leader is its goal, or it would spring there when a hand lets it go
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
+CAUGHT = 0.1  # so near to what its follower was told a leader's gripper takes it over; open is 1
 OPENED = 0.1  # [rad] beyond the squeeze a gripper counts as open again; a trembling hand is no new squeeze
 
 
@@ -58,6 +59,7 @@ class LeaderArms:
         self.workers: tuple[ArmWorker, ...] = ()
         self._phase, self._opened, self._asked = _Phase.FREE, False, False
         self._offset, self._since = np.zeros(14), 0.0
+        self._kept, self._side = np.zeros(14), np.zeros(14)  # grippers' commands that nobody has caught up with
 
     def prepare(self, spec: ActionSpec) -> None:
         """Make sure that the robot is commanded with what leaders say: where 14 joints are.
@@ -133,19 +135,24 @@ class LeaderArms:
         if not there:
             return False
         self._release(_Phase.COMMANDING)
-        self._offset, self._since = np.zeros(14), self._clock.now()
-        self._offset = np.where(self._grippers_of(), 0.0, action - self._measured())
+        self._since, away = self._clock.now(), action - self._measured()
+        self._offset = np.where(self._grippers_of(), 0.0, away)
+        self._kept, self._side = action.copy(), np.where(self._grippers_of(), np.sign(away), 0.0)
         return True
 
     def get_action(self) -> FloatArray:
         """(14,) where the leaders are, within the followers' limits.
 
+        A follower's gripper stays as it was told until the leader's has come there, or what it holds would fall.
+
         Raises:
             SafetyStop: a leader does not answer any more.
         """
         self._ready()
-        left = max(0.0, 1.0 - (self._clock.now() - self._since) / BLEND)
-        return np.clip(self._measured() + left * self._offset, self._low, self._high)
+        left, measured = max(0.0, 1.0 - (self._clock.now() - self._since) / BLEND), self._measured()
+        self._side = np.where(self._side * (self._kept - measured) > CAUGHT, self._side, 0.0)
+        action = np.where(self._side != 0, self._kept, measured + left * self._offset)
+        return np.clip(action, self._low, self._high)
 
     def disconnect(self) -> None:
         """Let go and close. A leader on its way keeps its torque: it would fall."""

@@ -27,18 +27,18 @@ def wanted(servo: ServoLayout, config: ArmConfig, *, torque: bool) -> Mapping[st
     return values
 
 
-def read_ram(bus: Bus, servo: ServoLayout, *, hurry: bool = False) -> dict[str, int]:
+def read_ram(bus: Bus, servo: ServoLayout, *, until: float | None = None) -> dict[str, int]:
     """Register -> raw value, of those from FIRST to END, in one request.
 
     Args:
         bus: where it is.
         servo: which.
-        hurry: ask once, and wait no longer than a tick can.
+        until: [s] in a tick: ask once, and wait no longer than this; None: there is time.
 
     Raises:
         BusError: see `errors`.
     """
-    block = bus.read_block(servo.id, FIRST, END - FIRST, hurry=hurry)
+    block = bus.read_block(servo.id, FIRST, END - FIRST, until=until)
     return {
         name: register.decode(block[register.address - FIRST : register.end - FIRST])
         for name, register in servo.model.registers.items()

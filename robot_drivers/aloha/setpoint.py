@@ -11,9 +11,12 @@ import numpy.typing as npt
 from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.homing import MinimumJerk, MoveGuard, duration
 from robot_drivers.aloha.layout import ArmLayout
+from robot_drivers.aloha.resistance import Resistance
 from robot_drivers.aloha.state import ArmState
 from robot_drivers.aloha.watchdog import HostWatchdog, Silence
 from vla.types import FloatArray
+
+GIVE = 0.15  # [rad] no arm that is well sags so far below its goal; something is in its way
 
 
 class Mode(StrEnum):
@@ -41,6 +44,7 @@ class Setpoint:
         self._layout, self._config = layout, config
         self._host = HostWatchdog(config.watch)
         self._guard = MoveGuard(layout, config.homing)
+        self._resistance = Resistance(layout, config.limits.effort_share, config.limits.effort_patience)
         self._steps = np.append(np.full(6, config.limits.speed), config.gripper_speed) * config.period
         self._target = self.goal
         self._move: MinimumJerk | None = None
@@ -64,13 +68,18 @@ class Setpoint:
         self.mode = Mode.HOLD
         self._host.release()
 
-    def stay(self, state: ArmState) -> None:
+    def stay(self, state: ArmState, beyond: float = 0.0) -> None:
         """Let the goal be where the arm is, but for the gripper: what it holds would fall.
 
         A joint that did not answer is where its last reading was no more; it keeps its goal.
+
+        Args:
+            state: measured.
+            beyond: [rad] joints that are no farther than this from their goal keep it.
         """
-        fresh = [servo.id not in state.stale for servo in self._layout.primaries[:6]]
-        self.goal = np.where([*fresh, False], state.position, self.goal)
+        fresh = np.array([*(servo.id not in state.stale for servo in self._layout.primaries[:6]), False])
+        away = np.abs(state.position - self.goal) > beyond
+        self.goal = np.where(fresh & away, state.position, self.goal)
 
     def adopt(self, state: ArmState, ids: Collection[int]) -> None:
         """Let the goals of these servos, the gripper's too, be where they are."""
@@ -80,10 +89,11 @@ class Setpoint:
         """[s] that a slow move to [rad] (7,) takes."""
         return duration(self.goal, end, self._config.homing)
 
-    def react(self, now: float, *, may_rest: bool) -> str:
+    def react(self, state: ArmState, now: float, *, may_rest: bool) -> str:
         """Hold or go to rest if nobody commands; an event in words, or nothing.
 
         Args:
+            state: measured.
             now: [s]
             may_rest: False for an arm at fault, which stays where it is.
         """
@@ -93,11 +103,12 @@ class Setpoint:
             return "nobody commands; going to rest slowly"
         if silence == Silence.HOLD and self.mode == Mode.FOLLOW:
             self.mode = Mode.HOLD
+            self.stay(state, beyond=GIVE)
             return "no fresh command; holding"
         return ""
 
     def advance(self, state: ArmState, limp: npt.NDArray[np.bool_], share: float, now: float) -> str:
-        """Set the goal of this tick; why a move had to end, or nothing.
+        """Set the goal of this tick; why the arm must hold, or nothing.
 
         Args:
             state: measured.
@@ -111,8 +122,12 @@ class Setpoint:
             self.goal = self.goal + np.clip(self._target - self.goal, -share * self._steps, share * self._steps)
         if self.mode == Mode.MOVE and self._move is not None:
             if objection := self._guard.objection(self.goal, state, now):
-                return objection
+                return f"move ended: {objection}"
             self.goal = self._move.at(now)
             if self._move.is_over(now):
                 self.mode = Mode.HOLD
+        elif objection := self._resistance.objection(state, now):
+            self._resistance.reset()
+            self.stay(state)  # also one that holds: it would press on until its servo gives up
+            return f"gave way: {objection}"
         return ""

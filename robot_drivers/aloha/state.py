@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from robot_drivers.dynamixel import units
 from robot_drivers.dynamixel.packet import Status
 from vla.types import FloatArray
 
+FASTEST = 10.0  # [rad/s] no joint with torque turns faster, whatever pushes it
+SLACK = 0.1  # [rad] beside that
 ADDRESS, LENGTH = 126, 21  # current or load, velocity, position, both trajectories, voltage, temperature
 
 
@@ -85,6 +87,9 @@ class ArmState:
 class StateKeeper:
     """Makes states from replies; who did not answer keeps the last reading, marked stale. Nobody becomes 0.
 
+    A position that a joint with torque cannot have reached counts as no answer, until it is back where it was, or
+    `forget`: told to stay where it is, the arm would go there.
+
     Args:
         layout: of the arm.
     """
@@ -94,25 +99,36 @@ class StateKeeper:
         self._current = {servo.id: servo.model.has_current for servo in layout.servos}
         self._servos: dict[int, ServoState] = {}
         self._stale: dict[int, int] = {}
+        self._heard: dict[int, float] = {}  # [s] when it last answered, be it the impossible
 
-    def update(self, statuses: Mapping[int, Status], alerts: Sequence[int], now: float) -> ArmState | None:
+    def forget(self, id: int) -> None:
+        """Whatever this servo says next is true: it was restored, and its goal is where it says it is."""
+        self._heard.pop(id, None)
+
+    def update(
+        self, statuses: Mapping[int, Status], alerts: Sequence[int], now: float, driven: Collection[int] = ()
+    ) -> ArmState | None:
         """The state after a tick's replies.
 
         Args:
             statuses: by ID; those with an error count as missing.
             alerts: IDs with the alert bit.
             now: [s]
+            driven: IDs that have torque.
 
         Returns:
             None while a servo has never answered.
         """
         for id in self._layout.ids:
             status = statuses.get(id)
-            if status is not None and not status.code:
-                self._servos[id] = ServoState.decode(status.params, self._current[id], now)
+            seen = None if status is None or status.code else ServoState.decode(status.params, self._current[id], now)
+            if seen is not None and (id not in driven or self._reachable(id, seen)):
+                self._servos[id] = seen
                 self._stale.pop(id, None)
             else:
                 self._stale[id] = self._stale.get(id, 0) + 1
+            if seen is not None:
+                self._heard[id] = now
         if len(self._servos) < len(self._layout.ids):
             return None
         main = [self._servos[servo.id] for servo in self._layout.primaries]
@@ -125,3 +141,10 @@ class StateKeeper:
             stale=dict(self._stale),
             alerts=frozenset(alerts),
         )
+
+    def _reachable(self, id: int, seen: ServoState) -> bool:
+        before, heard = self._servos.get(id), self._heard.get(id)
+        if before is None or heard is None:
+            return True
+        way = abs(seen.position - before.position) * units.ANGLE.factor
+        return bool(way <= FASTEST * (seen.time - heard) + SLACK)

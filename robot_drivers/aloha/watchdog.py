@@ -82,7 +82,7 @@ class RamWatch:
 
     def __init__(self, arm: Arm) -> None:
         self._arm = arm
-        self._every = max(1, int(ROUND * arm.config.hz / len(arm.layout.ids)))
+        self._every = int(ROUND * arm.config.hz / len(arm.layout.ids))
         self._ticks, self._next = 0, 0
         self._turn = self._put_off = False  # whether the next servo's turn has come, and whether a look was put off
         self._suspects: list[int] = []
@@ -91,12 +91,13 @@ class RamWatch:
         """Read these back in the next ticks, one a tick."""
         self._suspects = list(dict.fromkeys((*self._suspects, *ids)))
 
-    def step(self, silent: frozenset[int], *, short: bool = False) -> Loss | None:
+    def step(self, silent: frozenset[int], until: float, *, short: bool = False) -> Loss | None:
         """One tick: what was found lost, if it was time to look.
 
         Args:
             silent: IDs that are rebooting.
-            short: this tick has no time left; a look may be put off to the next one, and no further.
+            until: [s] when a look must be over.
+            short: there is hardly time for one; it may be put off to the next tick, and no further.
 
         Raises:
             Unplugged: the port is gone.
@@ -114,12 +115,12 @@ class RamWatch:
         else:
             id, self._next = ids[self._next], (self._next + 1) % len(ids)
             self._turn = False
-        return None if id in silent else self._look(self._arm.layout.servo(id))
+        return None if id in silent else self._look(self._arm.layout.servo(id), until)
 
-    def _look(self, servo: ServoLayout) -> Loss | None:
+    def _look(self, servo: ServoLayout, until: float) -> Loss | None:
         try:
             with self._arm.bus.line():  # or torque might be switched on purpose in between
-                torque, found = self._arm.torque[servo.id], read_ram(self._arm.bus, servo, hurry=True)
+                torque, found = self._arm.torque[servo.id], read_ram(self._arm.bus, servo, until=until)
         except Unplugged:
             raise
         except BusError:

@@ -24,7 +24,9 @@ from vla.types import FloatArray
 REOPEN = 0.1  # [s] between attempts to open a port that was unplugged
 FIRST_READS = 5  # until every servo has answered at least once
 STALLED = 1.0  # [s] without a tick
-SPARE = 0.003  # [s] at the end of a tick, for the goals and for a line that has to fall silent
+LEAST = 0.006  # [s] that a read may take, however late its tick begins: to see nothing is worse than to be late
+SPARE = 0.003  # [s] at the end of a tick, for a servo that is asked by itself and for the goals
+GOALS = 0.0005  # [s] of that, for the goals
 LOOK = 0.008  # [s] that reading back a servo's RAM takes at most
 LOCK_PATIENCE = 0.02  # [s] that `hold` waits for the line before it leaves the writing to the next tick
 
@@ -102,6 +104,7 @@ class ArmWorker:
             raise BusError(self.arm.bus.name, "answers of all servos", "none of some", "Check cables and power.")
         self._state, self._setpoint.goal, self._unseen = state, state.position.copy(), frozenset()
         self._ticked_at = self._clock.now()
+        self.arm.bus.take_silence()  # before the first tick nobody has to be asked
         self._ended.clear()
         self._known.clear()
         self._thread = threading.Thread(target=self._run, name=self.arm.bus.name, daemon=True)
@@ -195,7 +198,7 @@ class ArmWorker:
             due: [s] when the next one is.
         """
         now = self._clock.now()
-        paused = now - self._ticked_at > 0.75 * self._config.watch.servo
+        paused = self.arm.bus.take_silence() > 0.75 * self._config.watch.servo
         self._ticked_at = now
         try:
             if not self.arm.bus.is_open:
@@ -204,7 +207,7 @@ class ArmWorker:
                 return
             if paused:  # the servos' watchdog may have fired meanwhile
                 self._fail(f"{self.arm.bus.name}: the host was away for too long", restore=True)
-            self._read(now, due - SPARE)
+            self._read(now, max(due - SPARE, now + LEAST))
             self._act(now)
         except Unplugged as error:
             self._fail(f"{self.arm.bus.name}: unplugged: {error}")
@@ -225,23 +228,24 @@ class ArmWorker:
             with self._lock:
                 self._setpoint.adopt(state, seen)
                 self._unseen -= seen
-        if event := self._recovery.step(state.alerts, now):
+        end = until + SPARE - GOALS
+        if event := self._recovery.step(state.alerts, now, end):
             self._note(event)
         self._unseen |= self._recovery.silent  # after its reboot the gripper's goal is where it stands
         short = self._clock.now() > until - LOOK
-        if loss := self._ram.step(self._recovery.silent | state.alerts, short=short):
+        if loss := self._ram.step(self._recovery.silent | state.alerts, end, short=short):
             self._restore(loss)
         if reason := self._recovery.failed or self.verdict.reason:
             self._fail(reason)
 
     def _act(self, now: float) -> None:
         with self.arm.bus.line(), self._lock:
-            if event := self._setpoint.react(now, may_rest=not self.fault):
+            if event := self._setpoint.react(self.state, now, may_rest=not self.fault):
                 self._note(f"{self.arm.bus.name}: {event}")
             share = self._config.warmth.slow_share if self.verdict.pace == Pace.SLOW else 1.0
             limp = np.array([not self.arm.torque[servo.id] for servo in self.arm.layout.primaries])
             if objection := self._setpoint.advance(self.state, limp, share, now):
-                self._hold(f"{self.arm.bus.name}: move ended: {objection}")
+                self._hold(f"{self.arm.bus.name}: {objection}")
             self.arm.write_goals(self._setpoint.goal, self._unseen)
 
     def _hold(self, why: str) -> None:
@@ -283,8 +287,11 @@ class ArmWorker:
         Raises:
             Unplugged: the port is gone; nothing is written until this has succeeded.
         """
+        state = self.arm.read(self._recovery.silent)
+        dumb = () if state is None else tuple(state.stale)
+        self._ram.suspect(dumb)  # a servo that is dead for good must not keep the others waiting
         for servo in self.arm.layout.servos:
-            if servo.id not in self.arm.bus.alerts | self._recovery.silent:
+            if servo.id not in self.arm.bus.alerts.union(self._recovery.silent, dumb):
                 self._recover(servo)
         state = self.arm.read(self._recovery.silent)
         with self._lock:

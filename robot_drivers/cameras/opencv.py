@@ -10,6 +10,8 @@ from robot_drivers.cameras.errors import CameraLost, CameraMissing
 from robot_drivers.clock import Clock
 from vla.types import Image
 
+DAMAGED = 3  # frames in a row that cannot be decoded; one harms nobody
+
 
 class V4l2Device:
     """Implements `camera.Device`. OpenCV is imported when it is opened.
@@ -75,13 +77,15 @@ class V4l2Device:
         """
         import cv2
 
-        if self._capture is None or not self._capture.grab():
-            raise CameraLost(self.where, "a frame", "none: it was unplugged or hangs", "Plug it in again.")
-        time = self._clock.now()
-        decoded, bgr = self._capture.retrieve()
-        if not decoded:
-            raise CameraLost(self.where, "a frame that can be decoded", "a damaged one", "Look at cable and hub.")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time
+        for _ in range(DAMAGED):
+            if self._capture is None or not self._capture.grab():
+                raise CameraLost(self.where, "a frame", "none: it was unplugged or hangs", "Plug it in again.")
+            time = self._clock.now()
+            decoded, bgr = self._capture.retrieve()
+            if decoded:
+                return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time
+        got = f"{DAMAGED} damaged ones in a row"
+        raise CameraLost(self.where, "a frame that can be decoded", got, "Look at cable and hub.")
 
     def close(self) -> None:
         """See `Device`."""

@@ -70,11 +70,19 @@ class Bus:
         self._port: Port | None = None
         self._tries = tries
         self._doubtful_until = float("-inf")
+        self._sent_at, self._silence = clock.now(), 0.0
 
     @property
     def is_open(self) -> bool:
         """Whether there is a port; False after it was unplugged."""
         return self._port is not None
+
+    def take_silence(self) -> float:
+        """[s] the longest time without a request since this was last asked, up to now; too long, and servos stop."""
+        now = self._clock.now()
+        silence = max(self._silence, now - self._sent_at)
+        self._sent_at, self._silence = now, 0.0
+        return silence
 
     @contextmanager
     def line(self, patience: float = float("inf")) -> Iterator[None]:
@@ -107,6 +115,7 @@ class Bus:
             if self._port is None:
                 self._port = self._open_port()
                 self._doubtful_until = float("-inf")
+                self._sent_at, self._silence = self._clock.now(), 0.0
 
     def close(self) -> None:
         """Give the port back."""
@@ -115,17 +124,17 @@ class Bus:
             if port is not None:
                 port.close()
 
-    def ping(self, id: int, *, hurry: bool = False) -> Identity:
+    def ping(self, id: int, *, until: float | None = None) -> Identity:
         """Who answers to this ID.
 
         Args:
             id: whom to ask.
-            hurry: ask once, and wait no longer than a tick can.
+            until: [s] in a tick: ask once, and wait no longer than this; None: there is time.
 
         Raises:
             NoReply, CorruptReply, ServoError, Unplugged: see `errors`.
         """
-        params = self._ask(id, packet.ping(id), 3, "ping", hurry=hurry)
+        params = self._ask(id, packet.ping(id), 3, "ping", until=until)
         return Identity(int.from_bytes(params[:2], "little"), params[2])
 
     def read(self, id: int, register: Register) -> int:
@@ -136,20 +145,20 @@ class Bus:
         """
         return register.decode(self.read_block(id, register.address, register.length))
 
-    def read_block(self, id: int, address: int, length: int, *, hurry: bool = False) -> bytes:
+    def read_block(self, id: int, address: int, length: int, *, until: float | None = None) -> bytes:
         """`length` bytes of one servo's memory.
 
         Args:
             id: whose.
             address: of the first byte.
             length: number of bytes.
-            hurry: ask once, and wait no longer than a tick can.
+            until: [s] in a tick: ask once, and wait no longer than this; None: there is time.
 
         Raises:
             NoReply, CorruptReply, ServoError, Unplugged: see `errors`.
         """
         what = f"read of {length} bytes at {address}"
-        return self._ask(id, packet.read(id, address, length), length, what, hurry=hurry)
+        return self._ask(id, packet.read(id, address, length), length, what, until=until)
 
     def write(self, id: int, register: Register, raw: int) -> None:
         """Write a register and wait for the servo's answer.
@@ -197,11 +206,19 @@ class Bus:
             self._send(request)
 
     def _ask(
-        self, id: int, request: bytes, length: int, what: str, *, hurry: bool = False, tries: int | None = None
+        self,
+        id: int,
+        request: bytes,
+        length: int,
+        what: str,
+        *,
+        until: float | None = None,
+        tries: int | None = None,
     ) -> bytes:
         """The data of one servo's answer."""
-        for _ in range(1 if hurry else tries or self._tries):
-            replies = self._exchange(request, (id,), length, calm=not hurry)
+        end = math.inf if until is None else until
+        for _ in range(1 if until is not None else tries or self._tries):
+            replies = self._exchange(request, (id,), length, calm=until is None, until=end)
             if id in replies.statuses:
                 break
         where = f"{self.name}, ID {id}, {what}"
@@ -242,7 +259,8 @@ class Bus:
                 )
                 if replies.missing or replies.damage:
                     self._doubtful_until = self._clock.now() + DOUBTFUL
-                    quieten(port, self._clock)
+                    if not replies.silent:
+                        quieten(port, self._clock, until)
             except Unplugged:
                 self.close()
                 raise
@@ -255,6 +273,8 @@ class Bus:
         port = self._port
         if port is None:
             raise Unplugged(self.name, "the port is closed")
+        now = self._clock.now()
+        self._sent_at, self._silence = now, max(self._silence, now - self._sent_at)
         try:
             port.flush_input()
             port.write(request)

@@ -22,13 +22,14 @@ class Patience:
     """How long to wait for replies, beyond the time that their bytes take on the line.
 
     Attributes:
-        first: [s] for the first byte: the servo's return delay, USB, and the computer being busy.
+        first: [s] for the first byte: the servo's return delay, USB, and the computer being busy. Long enough for a
+            computer that was away for a moment, and short enough to ask a second time within a tick of 20 ms.
         gap: [s] between bytes after that.
         calm: [s] instead of both, for a request that no tick waits for.
         baud_rate: [bit/s]
     """
 
-    first: float = 0.005
+    first: float = 0.007
     gap: float = 0.004
     calm: float = 0.05
     baud_rate: int = 1_000_000
@@ -51,24 +52,31 @@ class Replies:
         damage: what had to be dropped.
         missing: IDs that were asked and gave no intact answer, in the order of the request.
         waited: [s]
+        silent: whether nothing had come for QUIET [s] in the end.
     """
 
     statuses: Mapping[int, Status]
     damage: Sequence[Damage] = field(default_factory=tuple)
     missing: tuple[int, ...] = ()
     waited: float = 0.0
+    silent: bool = False
 
 
-def quieten(port: Port, clock: Clock) -> None:
+def quieten(port: Port, clock: Clock, until: float = math.inf) -> None:
     """Read and drop until nothing has come for QUIET [s], at most ten times as long.
 
     After a missing reply this keeps the next request from being answered by the last one's reply.
 
+    Args:
+        port: to read from.
+        clock: to measure waiting with.
+        until: [s] to wait no longer than this.
+
     Raises:
         Unplugged: the port is gone.
     """
-    end = clock.now() + 10 * QUIET
-    while port.read(1, QUIET) and clock.now() < end:
+    end = min(until, clock.now() + 10 * QUIET)
+    while (left := end - clock.now()) > 0 and port.read(1, min(QUIET, left)):
         port.flush_input()
 
 
@@ -109,7 +117,7 @@ def collect(
     started = clock.now()
     deadline = min(until, started + patience.wire(sent + expected) + patience.first)
     parser, statuses, damage = Parser(), dict[int, Status](), list[Damage]()
-    contradicted, received = set[int](), 0
+    contradicted, received, silent = set[int](), 0, False
     while received < MOST:
         all_here = all(id in statuses for id in ids)
         if not doubtful and (all_here or ids[-1] in statuses):
@@ -118,8 +126,10 @@ def collect(
         # after the deadline: it may be this thread that was late, and not the servos.
         size = 1 if received == 0 or all_here else max(1, expected - received)
         left = max(0.0, deadline - clock.now())
-        data = port.read(size, min(left, QUIET) if all_here else left)
+        wait = min(left, QUIET) if all_here else left
+        data = port.read(size, wait)
         if not data:
+            silent = wait >= QUIET
             break
         received += len(data)
         contradicted |= _sort(parser.feed(data), ids, length, statuses, damage)
@@ -128,7 +138,7 @@ def collect(
     for id in contradicted:
         del statuses[id]
     missing = tuple(id for id in ids if id not in statuses)
-    return Replies(statuses, tuple(damage), missing, clock.now() - started)
+    return Replies(statuses, tuple(damage), missing, clock.now() - started, silent)
 
 
 def _sort(

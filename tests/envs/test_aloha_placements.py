@@ -8,6 +8,10 @@ import pytest
 from envs.aloha import placements
 from envs.aloha.env import AlohaEnv, load_benchmark
 from envs.aloha.placements import OFFICIAL_TRIALS, nearest_official_m, official_poses, training_poses
+from tests.fakes import CONF
+from vla.command.config import compose_config, to_dict
+from vla.command.errors import RefusedError
+from vla.evaluation.plan import make_plan
 
 TASKS = ("transfer_cube", "insertion")
 
@@ -67,6 +71,9 @@ def test_the_environment_starts_training_scenes():
     assert load_benchmark("aloha_insertion", (48, 64), (), "full", "training").tasks[0].trials == 2**31
     with pytest.raises(ValueError, match=r"env\.widen: expected 0 to 1, got 1\.5"):
         AlohaEnv("aloha_insertion", cameras=(), scene="training", widen=1.5)
+    config = to_dict(compose_config(CONF, "eval", ["env=aloha_insertion_bus", "policy=aloha_expert", "env.widen=2"]))
+    with pytest.raises(RefusedError, match=r"env\.widen: expected 0 to 1, got 2"):
+        make_plan(config)
     narrow = AlohaEnv("aloha_insertion", cameras=(), scene="training", widen=0.3)
     narrow.reset(options={"trial": 5})
     np.testing.assert_array_equal(narrow.scene.object_poses(), training_poses("insertion", 5, 0.3))

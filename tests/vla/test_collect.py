@@ -11,11 +11,12 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, SEARCH_PATH, FakeDemonstrations
+from tests.fakes import CONF, SEARCH_PATH, FakeBenchmark, FakeDemonstrations
 from tests.vla.test_evaluation_kill import ROOT, wait_until
 from vla.command.config import compose_config, to_dict
 from vla.command.errors import CommandError, RefusedError
@@ -272,3 +273,25 @@ def test_rollouts_are_recorded_as_they_went(tmp_path):
     told = io.StringIO()
     collect(config(tmp_path, *options), told)
     assert "0 to do" in told.getvalue()
+
+
+def test_a_folder_whose_tasks_have_other_numbers_now_is_refused(tmp_path, monkeypatch):
+    collect(config(tmp_path, "tasks=[0]", "episodes=1"), io.StringIO())
+    before = FakeBenchmark.__post_init__
+
+    def with_a_new_file(benchmark):
+        before(benchmark)
+        benchmark.tasks = [replace(task, name=f"new_{task.id}") for task in benchmark.tasks]
+
+    monkeypatch.setattr(FakeBenchmark, "__post_init__", with_a_new_file)
+    with pytest.raises(RefusedError, match=r"task 0 of fake_suite is 'push_0', and now it is 'new_0'.*another root"):
+        collect(config(tmp_path, "episodes=1"), io.StringIO())
+    assert len(keys(tmp_path)) == 1
+
+
+def test_a_word_where_a_list_belongs_is_refused(tmp_path):
+    message = r"suites: expected a list, such as suites=\[fake_suite\], got 'fake_suite'"
+    with pytest.raises(RefusedError, match=message):
+        collect(config(tmp_path, "suites=fake_suite"), io.StringIO())
+    with pytest.raises(RefusedError, match=r"keep: expected a list, such as keep=\[SUCCESS\], got 'SUCCESS'"):
+        collect(config(tmp_path, "keep=SUCCESS"), io.StringIO())

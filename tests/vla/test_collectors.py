@@ -67,7 +67,7 @@ def config(root, env, policy, *overrides):
 
 
 def run(collector, kept):
-    visit = Visit("fake_suite", 0, SEEDS)
+    visit = Visit("fake_suite", 0, SEEDS, "push_0")
     attempts = list(collector(kept).run(visit))
     assert [attempt.key for attempt in attempts] == [("fake_suite", 0, seed) for seed in SEEDS]
     return attempts

@@ -18,10 +18,10 @@ def rows(outcomes):
     return [fake_row(task, k, names[c]) for task, text in outcomes.items() for k, c in enumerate(text)]
 
 
-def run_folder(path, outcomes, render="full", drifts=()):
+def run_folder(path, outcomes, render="full", drifts=(), files=None):
     path.mkdir()
     write_json(path / "plan.json", {"hash": "0", "identity": {"env": {"render": render}}})
-    write_json(path / "fingerprint.json", {"environment": {}, "drifts": list(drifts)})
+    write_json(path / "fingerprint.json", {"environment": {"files": files or {}}, "drifts": list(drifts)})
     with Journal(path / "episodes.jsonl") as journal:
         for row in rows(outcomes):
             journal.append(row)
@@ -67,6 +67,13 @@ def test_different_environments_are_refused_unless_insisted(tmp_path):
     with pytest.raises(RefusedError, match=r"(?s)env\.render: A 'full', B 'lod'.*dark floor.*--anyway"):
         compare_folders(a, b)
     assert "CAVEAT" in describe(compare_folders(a, b, anyway=True))
+
+
+def test_a_folder_of_tasks_in_which_a_file_was_changed_is_another_benchmark(tmp_path):
+    a = run_folder(tmp_path / "a", {0: "S"}, files={"bddl": "aaa"})
+    b = run_folder(tmp_path / "b", {0: "F"}, files={"bddl": "bbb"})
+    with pytest.raises(RefusedError, match=r"files\.bddl: A 'aaa', B 'bbb'"):
+        compare_folders(a, b)
 
 
 def test_nothing_shared_and_no_run_folder_are_refused(tmp_path):

@@ -11,9 +11,10 @@ import pytest
 from tests.fakes import CONF, QUICK, SEARCH_PATH, fake_config, timeless
 from vla.command.errors import InterruptedRunError, RefusedError
 from vla.evaluation import evaluate as module
+from vla.evaluation.episode import video_stem
 from vla.evaluation.evaluate import evaluate, main, repeat_command
 from vla.evaluation.journal import Journal, JournalError, read_rows
-from vla.evaluation.plan import make_plan
+from vla.evaluation.plan import EpisodeKey, make_plan
 from vla.evaluation.run_folder import RunFolder
 
 COMMAND = "python scripts/eval.py"
@@ -51,6 +52,10 @@ def test_one_run_gives_a_complete_account(tmp_path):
     assert {"config.yaml", "plan.json"} <= set(os.listdir(path))
     assert "2/2 episodes" in text
     assert "all tasks" in text
+
+
+def test_a_video_of_somebodys_folder_of_tasks_is_in_the_run():
+    assert video_stem(EpisodeKey("/home/me/my_tasks", 0, 3)) == "my_tasks_task0_trial3"
 
 
 def test_without_cameras_there_is_no_video_and_no_error(tmp_path):

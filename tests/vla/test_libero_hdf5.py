@@ -111,6 +111,15 @@ def test_a_failure_has_no_reward(tmp_path):
         assert file["data/demo_0/dones"][-1] == 1
 
 
+def test_tasks_of_somebodys_folder_are_written_into_the_given_one(tmp_path):
+    mine, other = ({"suite": f"{tmp_path}/{name}/my_tasks", "task": "push", "success": True} for name in "ab")
+    dataset = dataset_of(tmp_path / "set", recorded(0, metadata=mine))
+    assert export_libero_hdf5(dataset, tmp_path / "out") == [tmp_path / "out" / "my_tasks" / "push_demo.hdf5"]
+    dataset = dataset_of(tmp_path / "two", recorded(0, metadata=mine), recorded(1, metadata=other))
+    with pytest.raises(DatasetError, match=r"two folders of the same name, \['.*/a/my_tasks', '.*/b/my_tasks'\]"):
+        export_libero_hdf5(dataset, tmp_path / "out2")
+
+
 def test_a_task_with_several_instructions_is_refused(tmp_path):
     dataset = dataset_of(tmp_path / "set", recorded(0), recorded(1, instruction="push the plate"))
     with pytest.raises(

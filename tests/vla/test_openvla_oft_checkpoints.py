@@ -17,7 +17,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from tests.golden import DATA, Case
-from tests.tiny_oft import CAUSAL, LIBERO_TINY, TINY, one_of, some_inputs, tiny_checkpoint, tiny_model
+from tests.tiny_oft import CAUSAL, LIBERO_TINY, TINY, one_of, some_inputs, statistics_of, tiny_checkpoint, tiny_model
 from vla.embodiment import ALOHA, EMBODIMENTS, LIBERO, Embodiment
 from vla.models.openvla_oft.config import HeadConfig, MaskMode, TrunkConfig
 from vla.models.openvla_oft.folder import read_folder, write_folder
@@ -244,6 +244,13 @@ def test_embodiment_that_does_not_fit(official):
         read_official(official, ALOHA, towers=TOWERS)
     with pytest.raises(CheckpointError, match="wrong shape: action_head"):
         read_official(official, dataclasses.replace(LIBERO, action=("a", "b")), towers=TOWERS).merged_table()
+
+
+def test_two_arms_are_aloha(tmp_path):
+    network = dataclasses.replace(LIBERO_TINY, action_dim=14, state_dim=14, chunk=25, images=3)
+    checkpoint = tiny_checkpoint(network, ALOHA, statistics=statistics_of(ALOHA))
+    write_official(checkpoint, tmp_path / "a")
+    assert read_official(tmp_path / "a", towers=TOWERS).embodiment == ALOHA
 
 
 def test_discrete_checkpoints_must_say_their_mask(tmp_path):

@@ -16,6 +16,7 @@ from vla.runtime.inference import OpenLoop
 from vla.runtime.loop import run_episode
 from vla.runtime.safety import LimitFilter
 from vla.session.replay import replay
+from vla.types import TaskSpec
 
 
 def test_a_replay_of_a_simulation_is_exact(tmp_path):
@@ -111,3 +112,15 @@ def test_a_replay_of_a_dataset_that_somebody_collected(tmp_path):
     collect(tmp_path / "second", 2)
     with pytest.raises(RefusedError, match=r"expected every control step \(20 a second\), got 10"):
         replay(config_of("replay", "env=fake", f"recording={tmp_path / 'second'}"), stream)
+
+
+def test_a_folder_of_tasks_may_be_spelled_in_several_ways(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.fakes.FakeBenchmark.__post_init__", _any_suite)
+    run(tmp_path, *SIMULATION, "max_s=0.2", "env.suite=./my_tasks")
+    for suite in ("my_tasks", "my_tasks/"):
+        config = config_of("replay", "env=fake", f"env.suite={suite}", f"recording={tmp_path / 'recording'}")
+        assert replay(config, io.StringIO()) == 0.0
+
+
+def _any_suite(benchmark):
+    benchmark.tasks = [TaskSpec(0, "push_0", "push", 40, benchmark.trials)]

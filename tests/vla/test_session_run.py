@@ -52,6 +52,12 @@ def test_simulation_in_real_time_meets_its_deadlines(tmp_path):
     assert (row["steps"], row["rate"], row["late"], clock.ticks) == (20, 20.0, 0, 20)
 
 
+def test_a_simulation_goes_on_for_as_long_as_asked(tmp_path):
+    (short,), _, _ = run(tmp_path / "a", *SIMULATION, "task=3")
+    (long,), _, _ = run(tmp_path / "b", *SIMULATION, "task=3", "max_s=3")
+    assert (short["steps"], long["steps"]) == (40, 60)  # the task's limit is 40
+
+
 def test_a_robot_begins_at_home_holds_in_the_end_and_is_let_go(tmp_path, robots):
     (row,), _, dataset = run(tmp_path, *ROBOT, "home=[0.1,0,0.5]", "max_s=0.2")
     (robot,) = robots
@@ -342,6 +348,11 @@ def test_typed_lines():
     ("overrides", "message"),
     [
         (["env=fake", "policy=fake_push", "task=9"], "has the tasks 0 to 3, got 9"),
+        (
+            [*SIMULATION, "env.tasks=[3]"],
+            "env.tasks: is the evaluator's, got [3]; one session has one task, say task=3",
+        ),
+        ([*SIMULATION, "home=[0.1]"], "home: expected null, for a simulation begins where its trial says, got [0.1]"),
         (["env=fake", "policy=fake_push", "runtime.pace=fast"], "expected realtime or free, got 'fast'"),
         ([*SIMULATION, "runtime.latency_s=background"], "background needs runtime.pace=realtime, got free"),
         (["env=fake", "policy=fake_bound", "runtime.latency_s=background"], "reads the simulator, which moves on"),

@@ -114,7 +114,7 @@ def test_a_state_is_not_continued_from_another_start(dataset, tmp_path, oft, rec
     train(dataset, tmp_path, *overrides)
     if recipe == "mini":
         manifest = json.loads((tmp_path / "begin" / "checkpoint.json").read_text())
-        manifest["statistics"]["action"]["max"][0] = 2.0
+        manifest["recipe"]["note"] = "trained anew"
         (tmp_path / "begin" / "checkpoint.json").write_text(json.dumps(manifest))
     else:
         begin = read_folder(tmp_path / "begin")
@@ -122,9 +122,14 @@ def test_a_state_is_not_continued_from_another_start(dataset, tmp_path, oft, rec
         write_folder(dataclasses.replace(begin, table=table), tmp_path / "moved")
         shutil.rmtree(tmp_path / "begin")
         (tmp_path / "moved").rename(tmp_path / "begin")
-    what = "statistics.action.max" if recipe == "mini" else "frozen_weights"
+    what = r"init.checkpoint\.json" if recipe == "mini" else "frozen_weights"
     with pytest.raises(RefusedError, match=rf"  - {what}: then"):
         train(dataset, tmp_path, *overrides)
+
+
+def test_a_word_where_a_list_belongs_is_refused(tmp_path):
+    with pytest.raises(RefusedError, match=r"datasets: expected a list, such as datasets=\[data/demos\]"):
+        train("any", tmp_path, *MINI, "datasets=data/demos")
 
 
 def test_a_first_command_with_a_mistake_does_not_occupy_the_folder(dataset, tmp_path):
@@ -362,6 +367,8 @@ def test_what_fine_tuning_does_not_know_is_refused(dataset, tmp_path, oft, monke
     overrides = oft()
     with pytest.raises(RefusedError, match=r"transfer: only recipe=mini"):
         train(dataset, tmp_path, *overrides, "transfer=checkpoints/mini")
+    with pytest.raises(RefusedError, match=r"train: expected batch and save_every of at least 1, got 1 and 0"):
+        train(dataset, tmp_path, *overrides, "train.batch=1", "train.save_every=0")
     with pytest.raises(RefusedError, match=r"cameras, boxes, relative: .*init_says\.cameras"):
         train(dataset, tmp_path, *overrides, "cameras=[front,hand]")
     plain = demonstration(7)

@@ -137,6 +137,17 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
+def check_lists(config: Mapping[str, Any], *names: str) -> None:
+    """A word where a list belongs would be taken letter by letter.
+
+    Raises:
+        RefusedError: one of the keys `names` holds neither a list nor null.
+    """
+    for name in names:
+        if not isinstance(config[name], list | None):
+            raise RefusedError(f"{name}: expected a list, such as {name}=[{config[name]}], got {config[name]!r}.")
+
+
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any], there: str, here: str) -> str:
     """One line for each dotted key that differs."""
     before, after = flatten(old), flatten(new)

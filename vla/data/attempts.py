@@ -9,11 +9,16 @@ Key = tuple[str, int, int]  # suite, task, seed
 
 @dataclass(frozen=True)
 class Visit:
-    """Scenes of one task that one worker runs in a row."""
+    """Scenes of one task that one worker runs in a row.
+
+    Attributes:
+        task: its name.
+    """
 
     suite: str
     task_id: int
     seeds: tuple[int, ...]
+    task: str
 
 
 @dataclass(frozen=True)

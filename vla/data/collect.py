@@ -7,13 +7,14 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TextIO
 
-from vla.command.config import build, compose_config, to_dict, usage
+from vla.command.config import build, check_lists, compose_config, to_dict, usage
 from vla.command.errors import CommandError, InterruptedRunError, RefusedError
 from vla.command.lock import lock
 from vla.command.processes import Child, Failed, StopRequest, start_child
@@ -73,8 +74,10 @@ def collect(config: dict[str, Any], stream: TextIO, command: str = "") -> None:
 
 
 def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO, command: str) -> None:
-    done = {key for metadata in read_metadata(root) for key in _keys(root, metadata)} | _unwritten(Path(journal.name))
-    visits = [left for visit in plan_visits(config) if (left := _without(visit, done)).seeds]
+    recorded, planned = list(read_metadata(root)), plan_visits(config)
+    done = {key for metadata in recorded for key in _keys(root, metadata)} | _unwritten(Path(journal.name))
+    _check_tasks(root, recorded, planned)
+    visits = [left for visit in planned if (left := _without(visit, done)).seeds]
     total = sum(len(visit.seeds) for visit in visits)
     stream.write(f"{len(done)} scenes are done, {total} to do -> {root}\n")
     if total:
@@ -112,6 +115,7 @@ def _collect(config: dict[str, Any], root: Path, journal: TextIO, stream: TextIO
 
 def plan_visits(config: dict[str, Any]) -> list[Visit]:
     """Every task in turn, `visit` scenes each time, so that the dataset is balanced whenever one stops."""
+    check_lists(config, "suites", *(["keep"] if "keep" in config else []))
     node = config["env"]["benchmark"]
     nodes = [node] if config["suites"] is None else [{**node, "suite": suite} for suite in config["suites"]]
     wanted = config["tasks"]
@@ -120,12 +124,12 @@ def plan_visits(config: dict[str, Any]) -> list[Visit]:
     if wanted != "all" and not (isinstance(wanted, list) and wanted and all(isinstance(each, int) for each in wanted)):
         raise RefusedError(f"tasks={wanted}: expected all, or task ids such as [0,3].")
     tasks = [
-        (benchmark.name, task.id)
+        (benchmark.name, task)
         for benchmark in (build(each, "env.benchmark") for each in nodes)
         for task in benchmark.tasks
         if wanted == "all" or task.id in wanted
     ]
-    if wanted != "all" and (unknown := sorted(set(wanted) - {task_id for _, task_id in tasks})):
+    if wanted != "all" and (unknown := sorted(set(wanted) - {task.id for _, task in tasks})):
         raise RefusedError(f"tasks: expected ids of tasks in {', '.join(_suites(nodes))}, got {unknown}.")
     first, last = config["first_seed"], config["first_seed"] + config["episodes"]
     if config["visit"] < 1 or config["episodes"] < 1 or config["workers"] < 1 or config["stride"] < 1:
@@ -133,9 +137,9 @@ def plan_visits(config: dict[str, Any]) -> list[Visit]:
     if config["collector"] not in COLLECTORS:
         raise RefusedError(f"collector={config['collector']}: expected one of {', '.join(COLLECTORS)}.")
     return [
-        Visit(suite, task_id, tuple(range(start, min(start + config["visit"], last))))
+        Visit(suite, task.id, tuple(range(start, min(start + config["visit"], last))), task.name)
         for start in range(first, last, config["visit"])
-        for suite, task_id in tasks
+        for suite, task in tasks
     ]
 
 
@@ -216,6 +220,19 @@ def _keys(root: Path, metadata: dict[str, Any]) -> list[Key]:
     return [(metadata["suite"], metadata["task_id"], seed) for seed in seeds]
 
 
+def _check_tasks(root: Path, recorded: Sequence[Mapping[str, Any]], planned: Sequence[Visit]) -> None:
+    """A folder of somebody's tasks numbers them by the order of its files, which a new file changes."""
+    names = {(visit.suite, visit.task_id): visit.task for visit in planned}
+    for metadata in recorded:
+        suite, task_id, task = metadata["suite"], metadata["task_id"], metadata.get("task")
+        now = names.get((suite, task_id), task)
+        if task not in (None, now):
+            raise RefusedError(
+                f"root: in {root} task {task_id} of {suite} is '{task}', and now it is '{now}': files were "
+                "added or renamed, and which scenes are done is not known. Choose another root."
+            )
+
+
 def _unwritten(journal: Path) -> set[Key]:
     """Scenes of which nothing was to be written; a torn last line is tried again."""
     unwritten = set()
@@ -235,7 +252,7 @@ def _unwritten(journal: Path) -> set[Key]:
 
 def _without(visit: Visit, done: set[Key]) -> Visit:
     seeds = tuple(seed for seed in visit.seeds if (visit.suite, visit.task_id, seed) not in done)
-    return Visit(visit.suite, visit.task_id, seeds)
+    return replace(visit, seeds=seeds)
 
 
 def _progress(finished: int, total: int, kept: int, frames: int, seconds: float) -> str:

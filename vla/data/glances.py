@@ -107,5 +107,11 @@ def _episode(frames: list[dict[str, Any]], visit: Visit, spec: ActionSpec, looka
             "instruction": np.array([frame["words"] for frame in frames]),
             **pixels,
         },
-        metadata={"suite": visit.suite, "task_id": visit.task_id, "seeds": list(visit.seeds), "policy": "glances"},
+        metadata={
+            "suite": visit.suite,
+            "task_id": visit.task_id,
+            "task": visit.task,
+            "seeds": list(visit.seeds),
+            "policy": "glances",
+        },
     )

@@ -44,8 +44,8 @@ def export_libero_hdf5(dataset: Dataset, folder: str | Path) -> list[Path]:
         The files, in the order of the tasks in the dataset.
 
     Raises:
-        DatasetError: something of that is missing, or a task was recorded with several instructions; nothing was
-            written for that task.
+        DatasetError: something of that is missing, two tasks would get the same file, or a task was recorded with
+            several instructions; nothing was written for that task.
     """
     if dataset.fps != LIBERO.hz:
         raise DatasetError(
@@ -59,9 +59,14 @@ def export_libero_hdf5(dataset: Dataset, folder: str | Path) -> list[Path]:
         if missing := [name for name in ("suite", "task") if name not in row.metadata]:
             raise DatasetError(f"{dataset.root}: episode {row.index}: its metadata lacks {missing}. Record it again.")
         groups.setdefault((row.metadata["suite"], row.metadata["task"]), []).append(row.index)
-    written = []
+    written: list[Path] = []
     for (suite, task), indices in groups.items():
-        path = Path(folder) / suite / f"{task}_demo.hdf5"
+        path = Path(folder) / Path(suite).name / f"{task}_demo.hdf5"  # a suite may be a folder of somebody's tasks
+        if path in written:
+            raise DatasetError(
+                f"{dataset.root}: expected a file for each task, but two tasks would be {path}: they come from two "
+                f"folders of the same name, {sorted(each for each, name in groups if name == task)}. Rename one."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_atomic(path, partial(_write_task, dataset=dataset, indices=indices))
         written.append(path)

@@ -204,9 +204,10 @@ def _count(keys: Sequence[EpisodeKey], a: Mapping[EpisodeKey, Row], b: Mapping[E
 
 
 def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
-    """What makes trial k of A another thing than trial k of B: the env config, and drifts of the machine.
+    """What makes trial k of A another thing than trial k of B: the env config, drifts of the machine, and other files.
 
-    Machines that pass the preflight are equal here; that is what the preflight is for.
+    Machines that pass the preflight are equal here; that is what the preflight is for. Of a folder of somebody's tasks
+    it knows no more than what the files are.
     """
     before, now = (_conditions(folder) for folder in (a, b))
     return describe_differences(before, now, "A", "B").splitlines()
@@ -215,5 +216,6 @@ def _caveats(a: RunFolder, b: RunFolder) -> list[str]:
 def _conditions(folder: RunFolder) -> dict[str, Any]:
     conditions: dict[str, Any] = {"env": read_json(folder.plan)["identity"]["env"]}
     if folder.fingerprint.exists():
-        conditions["drifts"] = drifts_of(read_json(folder.fingerprint))
+        fingerprint = read_json(folder.fingerprint)
+        conditions |= {"drifts": drifts_of(fingerprint), "files": fingerprint["environment"].get("files", {})}
     return conditions

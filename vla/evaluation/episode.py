@@ -134,8 +134,8 @@ def make_row(plan: Plan, key: EpisodeKey, episode: Episode | None, *, error: str
 
 
 def video_stem(key: EpisodeKey) -> str:
-    """File name of an episode's video, without outcome and suffix."""
-    return f"{key.suite}_task{key.task_id}_trial{key.trial}"
+    """File name of an episode's video, without outcome and suffix. A suite may be a folder of somebody's tasks."""
+    return f"{Path(key.suite).name}_task{key.task_id}_trial{key.trial}"
 
 
 def state_hash(env: Env) -> str:

@@ -60,17 +60,17 @@ class PacedEnv(gymnasium.Wrapper[dict[str, Any], FloatArray, dict[str, Any], Flo
         return raw, self._told(info)
 
     def step(self, action: FloatArray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One tick.
+        """One tick. It truncates nothing: a session may go on for longer than the benchmark would.
 
         Raises:
             SafetyStop: somebody said stop; the simulation is left as it is.
         """
         if reason := self._inbox.stop_reason:
             raise SafetyStop(reason)
-        raw, reward, terminated, truncated, info = self.env.step(action)
+        raw, reward, terminated, _, info = self.env.step(action)
         if self.pacer is not None:
             self.pacer.wait()
-        return raw, float(reward), terminated or self._inbox.succeeded, truncated, self._told(info)
+        return raw, float(reward), terminated or self._inbox.succeeded, False, self._told(info)
 
     def hold(self) -> None:
         """A simulation that is not stepped stands still."""

@@ -85,7 +85,10 @@ class RobotEnv(Env):
         if self.home is not None or self._held:
             self._robot.resume()
             self._stop_if_told()  # after it: a stop is noticed here, or by the robot that is stopped
-            self._robot.go_to(begin)
+            try:
+                self._robot.go_to(begin)
+            except SafetyStop as stop:
+                raise SafetyStop(self._inbox.stop_reason or str(stop)) from stop
         self._stop_if_told()
         self._held = False
         self._last = self._robot.get_goal()

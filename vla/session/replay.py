@@ -201,7 +201,7 @@ def _stage(
             stage.env.home = np.clip(start, stage.spec.low, stage.spec.high)
         return stage
     suite, wanted = config["env"].get("suite"), metadata.get("suite")
-    if wanted is not None and suite != wanted:
+    if wanted is not None and _spelled(suite) != _spelled(wanted):
         raise RefusedError(f"env.suite: recorded in {wanted!r}, got {suite!r}. Choose env as recorded.")
     _check_same(metadata.get("env"), config["env"])
     task = metadata.get("task_id", 0) if config["task"] is None else config["task"]
@@ -212,7 +212,10 @@ def _check_same(recorded: Any, given: Mapping[str, Any]) -> None:
     """Refuse an environment in which something else may happen. Other recorders do not say in which one they were."""
     if not isinstance(recorded, Mapping):
         return
-    before, now = (flatten({k: v for k, v in node.items() if k not in PICTURES}) for node in (recorded, given))
+    # The suite is compared already, as it may be spelled in several ways.
+    before, now = (
+        flatten({k: v for k, v in node.items() if k not in (*PICTURES, "suite")}) for node in (recorded, given)
+    )
     wanted, got = before.get("_target_"), now["_target_"]
     if wanted not in (None, got):
         raise RefusedError(
@@ -223,6 +226,11 @@ def _check_same(recorded: Any, given: Mapping[str, Any]) -> None:
         got = ", ".join(f"{key}={_typed(now[key]) if key in now else 'nothing'}" for key in differ)
         add = " ".join(f"env.{key}={_typed(value)}" for key, value in differ.items())
         raise RefusedError(f"env: recorded with other settings, got {got}. Add {add}")
+
+
+def _spelled(suite: Any) -> Any:
+    """A folder of tasks in one spelling: `tasks/` and `./tasks` are `tasks`."""
+    return str(Path(suite)) if isinstance(suite, str) else suite
 
 
 def _typed(value: Any) -> str:

@@ -347,4 +347,6 @@ def _in_real_time(stage: Stage, pace: str) -> bool:
 def _stage(config: dict[str, Any], clock: Clock) -> Stage:
     if config.get("robot"):
         return robot_stage(config["robot"], config["instruction"], config["home"], clock)
+    if config["home"] is not None:
+        raise RefusedError(f"home: expected null, for a simulation begins where its trial says, got {config['home']}.")
     return simulation_stage(config["env"], config["task"], config["instruction"], config["runtime"]["pace"], clock)

@@ -102,6 +102,8 @@ def simulation_stage(node: dict[str, Any], task_id: int, instruction: str | None
     Raises:
         RefusedError: an impossible setting, or there is no such task.
     """
+    if node.get("tasks", "all") != "all":
+        raise RefusedError(f"env.tasks: is the evaluator's, got {node['tasks']}; one session has one task, say task=3.")
     benchmark = build(node["benchmark"], "env.benchmark")
     tasks = {task.id: task for task in benchmark.tasks}
     if task_id not in tasks:

@@ -16,7 +16,7 @@ from vla.data.lerobot.errors import DatasetError
 from vla.data.lerobot.layout import read_info
 from vla.data.lessons import Selection, control_rate
 from vla.embodiment import EMBODIMENTS, Box, Embodiment, Gripper, ImageGeometry, read_boxes
-from vla.models.mini.checkpoint import MiniCheckpoint, read_checkpoint, write_checkpoint
+from vla.models.mini.checkpoint import MiniCheckpoint, digests, read_checkpoint, write_checkpoint
 from vla.models.mini.config import MiniConfig
 from vla.models.mini.loss import LossWeights
 from vla.models.mini.model import MiniVLA
@@ -57,7 +57,8 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     _check_head(network, config["datasets"], frames)
     frames = [as_learned(each, embodiment) for each in frames]
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
-    keep(folder, "begun.json", learned_from(config["datasets"], frames, statistics))
+    begun = learned_from(config["datasets"], frames, statistics)
+    keep(folder, "begun.json", {**begun, "init": digests(Path(config["init"]))} if start else begun)
     samples = Samples(
         frames,
         statistics,

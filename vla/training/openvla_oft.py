@@ -63,6 +63,10 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
         )
     if not config["init"]:
         raise RefusedError("init: expected a checkpoint of OpenVLA or OpenVLA-OFT to begin with, got null")
+    options = dict(config["train"])
+    batch, save_every = options.pop("batch"), options.pop("save_every")
+    if batch < 1 or save_every < 1:
+        raise RefusedError(f"train: expected batch and save_every of at least 1, got {batch} and {save_every}")
     start = read_checkpoint(config["init"], **config["init_says"])
     network, embodiment = _network(config["network"], start, config["init_says"]["cameras"])
     if config["cameras"] or config["boxes"] or config["relative"]:
@@ -86,8 +90,6 @@ def finetune(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     add_lora(model, lora)
     begun = learned_from(config["datasets"], frames, statistics)
     keep(folder, "begun.json", {**begun, "frozen_weights": _digest_of_frozen(model)})
-    options = dict(config["train"])
-    batch, save_every = options.pop("batch"), options.pop("save_every")
     schedule = Schedule(**{name: options.pop(name) for name in ("peak", "warmup", "decay_at")})
     settings = FinetuneSettings(**options, schedule=schedule)
     device = training_device()

@@ -1,7 +1,7 @@
 """The run folder of a training: what it was begun with, and the state from which it goes on.
 
 config.json   the configuration
-begun.json    what was learned from: frames of each dataset, statistics
+begun.json    what was learned from: frames of each dataset, statistics, the checkpoint it began with
 state.pt      see `Imitation.save` and `Finetuner.save`
 .lock         held while a training runs
 """

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import torch
 
-from vla.command.config import compose_config, to_dict, usage
+from vla.command.config import check_lists, compose_config, to_dict, usage
 from vla.command.errors import CommandError
 from vla.data.lerobot.errors import DatasetError
 from vla.models.openvla_oft.weights import CheckpointError
@@ -45,10 +45,11 @@ def train(config: dict[str, Any], stream: TextIO) -> None:
     """Train into `config["run_dir"]`; a folder that holds a state is continued.
 
     Raises:
-        RefusedError: another process trains into the folder, or its state was begun with another configuration or
-            other data.
+        RefusedError: `datasets` is no list, another process trains into the folder, or its state was begun with another
+            configuration or other data.
         DatasetError: a dataset is damaged.
     """
+    check_lists(config, "datasets")
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):

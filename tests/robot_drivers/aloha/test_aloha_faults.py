@@ -82,6 +82,27 @@ def test_06_a_reply_that_comes_a_tick_late_is_not_taken_for_the_next_one():
             assert not fresh or abs(waist.position[0] - truth) < 0.08
 
 
+def test_06_replies_that_are_late_or_lost_make_no_tick_late():
+    with running(gravity=False) as bench:
+        for delay in (0.004, 0.007, 0.01, 0.013, 0.016):
+            bench.fault(FaultKind.LATE, value=delay, probability=0.02)
+        bench.fault(FaultKind.DROP_REPLY, probability=0.04)
+        bench.follow(wave(bench), ticks=300)
+        ticks = bench.robot.workers[0].ticks
+        assert ticks.late == 0
+        assert max(ticks.cycles) > 0.015  # some had to be given up
+
+
+def test_a_tick_that_begins_late_still_sees_the_arm():
+    with running(gravity=False) as bench:
+        bench.wait(TICK)
+        worker = bench.robot.workers[0]
+        before = worker.state.time
+        worker.tick(bench.clock.now() + 0.001)
+        assert worker.state.time > before
+        assert not worker.state.stale
+
+
 @pytest.mark.parametrize("bus", [LEFT, RIGHT])
 def test_07_unplugged_in_motion_it_holds_opens_again_and_does_not_jump(bus):
     with running(gravity=False) as bench:

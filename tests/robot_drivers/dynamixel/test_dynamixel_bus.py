@@ -163,6 +163,19 @@ def test_an_unplugged_bus_says_so_and_opens_again(line):
         line.bus.sync_write(TABLE["led"], {1: 1})
 
 
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_reply_that_does_not_come_costs_its_patience_and_no_more(line, fast):
+    """The line was silent for all that time; it need not be listened to any longer."""
+    line.fault(FaultKind.DROP_REPLY)
+    began = line.elapsed()
+    replies = line.bus.sync_read(IDS, *STATE, fast=fast)
+    assert replies.missing == tuple(IDS)
+    assert line.elapsed() - began == replies.waited < HURRIED.first + HURRIED.wire(400)
+    began = line.elapsed()
+    line.bus.sync_read(IDS, *STATE, fast=fast, until=began + 0.001)
+    assert line.elapsed() - began == pytest.approx(0.001, abs=1e-4)
+
+
 def test_a_lost_reply_is_asked_for_again():
     robot = one_arm()
     bus = Bus(ARM, lambda: StreamPort(robot.port(ARM)), robot.clock)

@@ -104,6 +104,9 @@ def test_noise_without_end_ends():
     quieten(port, clock)
     assert port.flushed > 5
     assert clock.now() - before == pytest.approx(10 * QUIET, abs=0.002)
+    before = clock.now()
+    quieten(port, clock, before + 2 * QUIET)  # a tick has no time for more
+    assert clock.now() - before == pytest.approx(2 * QUIET, abs=0.001)
 
 
 def test_the_systems_clock_sleeps():

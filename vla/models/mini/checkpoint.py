@@ -6,6 +6,7 @@ model.safetensors     weights as float16, running statistics as float32
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +78,11 @@ def write_checkpoint(folder: Path, checkpoint: MiniCheckpoint) -> None:
         "recipe": dict(checkpoint.recipe),
     }
     write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a checkpoint, by name."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (MANIFEST, WEIGHTS)}
 
 
 def read_checkpoint(folder: str | Path) -> MiniCheckpoint:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vla.data.pixels import PixelScale
-from vla.embodiment import EMBODIMENTS, Embodiment
+from vla.embodiment import ALOHA_SIM, EMBODIMENTS, Embodiment
 from vla.models.openvla_oft.checkpoint import Checkpoint
 from vla.models.openvla_oft.config import (
     DINOV2_LARGE,
@@ -173,12 +173,12 @@ def _statistics(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _embodiment(given: Embodiment | None, statistics: dict[str, Any], state_dim: int) -> Embodiment:
-    """The embodiment, without a state if the network has no projector for it."""
+    """The embodiment, without a state if the network has no projector for it. Upstream has no simulated ALOHA."""
     action_dims = {len(entry["action"]["mean"]) for entry in statistics.values()}
     fitting = [
         known
         for known in EMBODIMENTS.values()
-        if {len(known.action)} == action_dims and state_dim in (0, len(known.state))
+        if known is not ALOHA_SIM and {len(known.action)} == action_dims and state_dim in (0, len(known.state))
     ]
     if given is None and len(fitting) != 1:
         raise CheckpointError(
