@@ -33,6 +33,7 @@ REASONS = ROOT / "docs/mutations.md"
 _ALOHA, _DYNAMIXEL = "tests/robot_drivers/aloha/test_aloha_", "tests/robot_drivers/dynamixel/test_dynamixel_"
 TARGETS = {
     "robot_drivers/aloha/gate.py": (f"{_ALOHA}gate.py",),
+    "robot_drivers/aloha/resistance.py": (f"{_ALOHA}setpoint.py",),
     "robot_drivers/aloha/setpoint.py": (f"{_ALOHA}setpoint.py",),
     "robot_drivers/aloha/torque.py": (f"{_ALOHA}torque.py",),
     "robot_drivers/aloha/watchdog.py": (f"{_ALOHA}watchdog.py",),

@@ -68,18 +68,17 @@ class Setpoint:
         self.mode = Mode.HOLD
         self._host.release()
 
-    def stay(self, state: ArmState, beyond: float = 0.0) -> None:
+    def stay(self, state: ArmState, which: npt.NDArray[np.bool_] | bool = True) -> None:
         """Let the goal be where the arm is, but for the gripper: what it holds would fall.
 
         A joint that did not answer is where its last reading was no more; it keeps its goal.
 
         Args:
             state: measured.
-            beyond: [rad] joints that are no farther than this from their goal keep it.
+            which: (7,) joints; the others keep their goal.
         """
         fresh = np.array([*(servo.id not in state.stale for servo in self._layout.primaries[:6]), False])
-        away = np.abs(state.position - self.goal) > beyond
-        self.goal = np.where(fresh & away, state.position, self.goal)
+        self.goal = np.where(fresh & which, state.position, self.goal)
 
     def adopt(self, state: ArmState, ids: Collection[int]) -> None:
         """Let the goals of these servos, the gripper's too, be where they are."""
@@ -103,7 +102,7 @@ class Setpoint:
             return "nobody commands; going to rest slowly"
         if silence == Silence.HOLD and self.mode == Mode.FOLLOW:
             self.mode = Mode.HOLD
-            self.stay(state, beyond=GIVE)
+            self.stay(state, np.abs(state.position - self.goal) > GIVE)
             return "no fresh command; holding"
         return ""
 
@@ -128,6 +127,7 @@ class Setpoint:
                 self.mode = Mode.HOLD
         elif objection := self._resistance.objection(state, now):
             self._resistance.reset()
-            self.stay(state)  # also one that holds: it would press on until its servo gives up
+            self.hold(state)
+            self.stay(state)  # also one that held already: it would press on until its servo gives up
             return f"gave way: {objection}"
         return ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robot_drivers.aloha.config import ArmConfig, Homing, Limits, Watch
-from robot_drivers.aloha.layout import VX300S
+from robot_drivers.aloha.layout import VX300S, WX250S
 from robot_drivers.aloha.setpoint import Mode, Setpoint
 from robot_drivers.aloha.state import ArmState
 
@@ -221,3 +221,57 @@ def test_an_arm_at_fault_does_not_go_to_rest(setpoint):
     setpoint.react(measured(setpoint.goal), 5.11, may_rest=False)
     assert setpoint.react(measured(setpoint.goal), 6.01, may_rest=False) == ""
     assert setpoint.mode == Mode.HOLD
+
+
+def test_when_nobody_commands_a_joint_that_something_keeps_from_its_goal_gives_it_up(setpoint):
+    setpoint.goal = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+    setpoint.follow(setpoint.goal, 5.0)
+    here = np.array([0.15, 0.151, -0.15, -0.151, 1.1, 9.0, 9.0])  # [rad]
+    seen = dataclasses.replace(measured(here), stale={VX300S.primaries[5].id: 2})
+    setpoint.react(seen, 5.11, may_rest=True)
+    np.testing.assert_array_equal(setpoint.goal, [0.0, 0.151, 0.0, -0.151, 1.0, 0.0, 0.0])
+
+
+MOST = np.array([0.7 * servo.model.stall_effort for servo in VX300S.primaries])  # (7,)
+
+
+@pytest.mark.parametrize("mode", [Mode.FOLLOW, Mode.HOLD])
+@pytest.mark.parametrize("joint", [0, 5])
+def test_a_joint_that_presses_for_too_long_gives_way(setpoint, mode, joint):
+    if mode == Mode.FOLLOW:
+        setpoint.follow(BEGIN, 5.0)
+    here = BEGIN - 0.05
+    pressing = 1.01 * MOST[joint] * np.where(np.arange(7) == joint, -1, 0)
+    answers = [press(setpoint, now, here, pressing) for now in (5.0, 5.5, 5.99)]
+    assert answers == ["", "", ""]
+    np.testing.assert_array_equal(setpoint.goal, BEGIN)
+    name = VX300S.primaries[joint].joint
+    told = press(setpoint, 6.0, here, pressing)
+    assert told.startswith(f"gave way: {name} meets resistance: expected at most {MOST[joint]:.2f} A, got -")
+    assert told.endswith("for 1.0 s")
+    np.testing.assert_array_equal(setpoint.goal, np.append(here[:6], BEGIN[6]))
+    assert setpoint.mode == Mode.HOLD
+    assert press(setpoint, 6.03, here - 0.01, pressing) == ""  # it has a second to relax
+    np.testing.assert_array_equal(setpoint.goal, np.append(here[:6], BEGIN[6]))
+
+
+def test_a_joint_that_presses_now_and_then_and_a_gripper_do_not_give_way(setpoint):
+    for k in range(6):
+        assert press(setpoint, 5.0 + 0.9 * k, BEGIN, 1.01 * MOST * (np.arange(7) == 1)) == ""
+        assert press(setpoint, 5.0 + 0.9 * k + 0.45, BEGIN, 0.99 * MOST) == ""
+    for k in range(6):
+        assert press(setpoint, 20.0 + k, BEGIN, 1.01 * MOST * (np.arange(7) == 6)) == ""
+        assert press(setpoint, 30.0 + k, BEGIN, MOST) == ""  # just as hard as it may
+    assert press(setpoint, 37.0, BEGIN, 1.01 * MOST) == ""
+
+
+def test_what_a_servo_without_a_sensor_for_current_presses_with_is_a_share_of_its_torque():
+    setpoint, pressing = Setpoint(WX250S, CONFIG), np.eye(7)[5] * 0.75
+    assert not WX250S.primaries[5].model.has_current
+    press(setpoint, 5.0, BEGIN, pressing)
+    assert "expected at most 0.70 of its largest torque, got 0.75" in press(setpoint, 6.0, BEGIN, pressing)
+
+
+def press(setpoint, now, position, effort) -> str:
+    state = dataclasses.replace(measured(position), effort=np.asarray(effort))
+    return setpoint.advance(state, np.zeros(7, dtype=bool), 1.0, now)
