@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.loop_robots import SPEC, FakeClock, FakeLeaders, FakeRobot, Going, play
+from vla.protocols import SafetyStop
 from vla.runtime.inbox import Inbox
 from vla.runtime.inference import OpenLoop, Splice
 from vla.runtime.loop import run_episode
@@ -107,8 +108,17 @@ class Typed(FakeRobot):
         self.inbox.stop("/stop was typed")
 
 
-def test_a_stop_that_is_typed_on_the_way_home_is_heard_at_once_and_no_policy_is_asked():
-    robot, inbox, policy = Typed(FakeClock()), Inbox("move"), Going()
+class TypedAndNoticed(Typed):
+    """The driver notices it itself, as ALOHA's does."""
+
+    def go_to(self, state):
+        super().go_to(state)
+        raise SafetyStop("slow move: the robot was stopped")
+
+
+@pytest.mark.parametrize("kind", [Typed, TypedAndNoticed])
+def test_a_stop_that_is_typed_on_the_way_home_is_heard_at_once_and_no_policy_is_asked(kind):
+    robot, inbox, policy = kind(FakeClock()), Inbox("move"), Going()
     robot.inbox = inbox
     episode, *_ = play(OpenLoop(policy), robot, inbox)
     assert (episode.outcome, episode.steps, episode.info["detail"]) == (Outcome.STOPPED, 0, "/stop was typed")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-RULES = Path("robot_drivers/aloha/99-aloha.rules")
+RULES = Path(__file__).parents[3] / "robot_drivers/aloha/99-aloha.rules"
+TOKEN = re.compile(r'([A-Z]+)(?:\{([^}]+)\})?(==|!=|\+=|=)"([^"]*)"')
 HUB = {"idVendor": "1d6b", "idProduct": "0002", "serial": "0000:00:14.0"}
 SERIALS = {
     "FT000001": "ttyDXL_follower_left",
@@ -17,28 +19,16 @@ SERIALS = {
 }
 
 
-def applied(rules: str, subsystem: str, *parents: dict[str, str]) -> dict[str, str]:
-    """What rules assign to a device that hangs on `parents`; all ATTRS of a rule must be those of one parent."""
+def applied(rules: str, subsystem: str, *parents: Mapping[str, str]) -> dict[str, str]:
+    """What rules assign to a device that hangs on `parents`."""
     assigned: dict[str, str] = {}
-    lines = [line for line in rules.splitlines() if line and not line.startswith("#")]
-    skip_to = None
-    for line in lines:
-        tokens = re.findall(r'([A-Z]+)(?:\{([^}]+)\})?(==|!=|\+=|=)"([^"]*)"', line)
-        if skip_to is not None:
-            skip_to = None if ("LABEL", "", "=", skip_to) in tokens else skip_to
+    skip_to = ""
+    for line in rules.splitlines():
+        tokens = [] if line.startswith("#") else TOKEN.findall(line)
+        if skip_to and ("LABEL", "", "=", skip_to) not in tokens:
             continue
-        tests = [token for token in tokens if token[2] in ("==", "!=")]
-        attrs = [(name, sign == "==", value) for kind, name, sign, value in tests if kind == "ATTRS"]
-        fits = all(
-            (subsystem == value) == (sign == "==") for kind, _, sign, value in tests if kind == "SUBSYSTEM"
-        ) and (
-            not attrs
-            or any(
-                all((p.get(n) == v) == equal for n, equal, v in attrs if n in p) and all(n in p for n, _, _ in attrs)
-                for p in parents
-            )
-        )
-        if not fits:
+        skip_to = ""
+        if not fits([token for token in tokens if token[2] in ("==", "!=")], subsystem, parents):
             continue
         for kind, name, sign, value in tokens:
             if kind == "GOTO":
@@ -46,6 +36,14 @@ def applied(rules: str, subsystem: str, *parents: dict[str, str]) -> dict[str, s
             elif sign in ("=", "+=") and kind != "LABEL":
                 assigned[f"{kind}{{{name}}}" if name else kind] = value
     return assigned
+
+
+def fits(tests: Sequence[Sequence[str]], subsystem: str, parents: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a rule is for the device; all its ATTRS must be true of one and the same parent."""
+    own = [(value == subsystem) == (sign == "==") for kind, _, sign, value in tests if kind == "SUBSYSTEM"]
+    attrs = [(name, sign == "==", value) for kind, name, sign, value in tests if kind == "ATTRS"]
+    on_one = (all((each.get(name) == value) == equal for name, equal, value in attrs) for each in parents)
+    return all(own) and (not attrs or any(on_one))
 
 
 @pytest.mark.parametrize("serial", SERIALS)

@@ -182,11 +182,15 @@ def test_v4l2_of_another_size_is_refused(capture, tmp_path):
     assert capture.made[0].released
 
 
-def test_v4l2_a_damaged_frame_is_a_loss(capture, tmp_path, monkeypatch):
+def test_v4l2_a_damaged_frame_harms_nobody_and_several_in_a_row_are_a_loss(capture, tmp_path, monkeypatch):
     device = V4l2Device(str(tmp_path / "cam_top"), SIZE)
     device.open(VirtualClock())
+    answers = [(False, None), (False, None), (True, picture(1)[:, :, ::-1])]
+    with monkeypatch.context() as patched:
+        patched.setattr(capture, "retrieve", lambda self: answers.pop(0))
+        np.testing.assert_array_equal(device.read()[0], picture(1))
     monkeypatch.setattr(capture, "retrieve", lambda self: (False, None))
-    with pytest.raises(CameraLost, match="damaged"):
+    with pytest.raises(CameraLost, match="3 damaged ones in a row"):
         device.read()
 
 
