@@ -97,6 +97,14 @@ def test_a_session_in_simulation_is_recorded_and_its_replay_is_exact(tmp_path):
         (["rest.py", "--help"], 0, "torque_off: true"),
         (["rest.py", "robot=aloha", "torque_off=1"], 2, "torque_off: expected true or false, got 1"),
         (["rest.py", "robot=aloha"], 1, "expected armed=true, got false; nothing was opened"),
+        (["revive.py", "robot=aloha_emulated", "arm=left"], 2, "joint: expected one, got none; for example arm=left"),
+        (
+            ["revive.py", "robot=aloha", "arm=left", "joint=elbow"],
+            1,
+            "expected armed=true, got false; nothing was opened",
+        ),
+        (["revive.py", "robot=aloha_emulated", "arm=left", "joint=elbow"], 1, "expected a hardware error, got none"),
+        (["revive.py", "robot=aloha_emulated", "arm=left", "joint=hip"], 2, "joint: expected one of waist"),
     ],
 )
 def test_scripts_for_arms_say_what_they_need(arguments, code, message):

@@ -77,8 +77,8 @@ class Health:
                 holds.append(f"{who}: no answer for {silent} ticks, or an impossible one; check its cables")
             if id in state.alerts and id != GRIPPER_ID:
                 holds.append(
-                    f"{who}: hardware error, its motor is off; support the arm, remove load or heat, then switch its "
-                    "power off and on"
+                    f"{who}: hardware error, its motor is off; support the arm, remove load or heat, then bring it "
+                    "back with scripts/revive.py"
                 )
         holds += self._disagreements(state)
         pace = Pace.HOLD if holds else Pace.SLOW if slow else Pace.FULL

@@ -114,7 +114,7 @@ def _condition(bus: Bus, servo: ServoLayout, config: ArmConfig) -> list[Problem]
             Problem(
                 servo.id,
                 f"{servo.joint}: expected no hardware error, got {', '.join(hardware_errors(error))}",
-                "Support the arm, remove the cause, let it cool, then reboot this servo.",
+                "Remove the cause, let it cool; with somebody supporting the arm, bring it back by scripts/revive.py.",
             )
         )
     volts = float(table["present_input_voltage"].scale.decode(bus.read(servo.id, table["present_input_voltage"])))

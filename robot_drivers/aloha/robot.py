@@ -13,6 +13,7 @@ from robot_drivers.aloha.config import ArmConfig
 from robot_drivers.aloha.gate import Gate
 from robot_drivers.aloha.health import Pace
 from robot_drivers.aloha.layout import JOINTS
+from robot_drivers.aloha.revive import revive
 from robot_drivers.aloha.setpoint import Mode
 from robot_drivers.aloha.startup import start_workers
 from robot_drivers.aloha.worker import ArmWorker
@@ -232,6 +233,27 @@ class AlohaRobot:
         self.stop()
         for worker in workers:
             worker.arm.set_torque(worker.arm.layout.primaries, False)
+
+    def revive(self, side: str, joint: str, say: Callable[[str], None], ready: Callable[[], None]) -> None:
+        """Reboot servos of a joint that switched themselves off, while somebody supports the arm; see `revive.py`.
+
+        Args:
+            side: `left` or `right`.
+            joint: name of it.
+            say: takes lines for people.
+            ready: returns when somebody supports the arm.
+
+        Raises:
+            ValueError: there is no such arm or joint.
+            BusError, RuntimeError: nothing is left open.
+        """
+        if side not in SIDES:
+            raise ValueError(f"arm: expected one of {', '.join(SIDES)}, got {side!r}")
+        if self._refusal:
+            raise RuntimeError(self._refusal)
+        if self.workers:
+            raise RuntimeError("AlohaRobot.revive: expected a robot that is not connected; call disconnect() first")
+        revive(self._arms[SIDES.index(side)], joint, self._clock, say, ready)
 
     def disconnect(self) -> None:
         """Hold, end the ticks, close the ports. Torque stays on: a raised arm stays up."""
