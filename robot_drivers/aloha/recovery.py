@@ -12,7 +12,7 @@ from robot_drivers.aloha.layout import GRIPPER_ID
 from robot_drivers.dynamixel.errors import BusError, CorruptReply, NoReply, Unplugged, hardware_errors
 
 APART = 10.0  # [s] at least, between two reboots
-SETTLE, PATIENCE, AGAIN = 0.5, 2.0, 0.1  # [s] until the first ping, until giving up, between pings
+SETTLE, PATIENCE, AGAIN = 0.5, 2.0, 0.1  # [s] after a reboot, until the first ping, until giving up, between pings
 
 
 class GripperRecovery:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from robot_drivers.aloha.arm import Arm
+from robot_drivers.aloha.recovery import AGAIN, PATIENCE, SETTLE
 from robot_drivers.clock import Clock
 from robot_drivers.dynamixel.errors import NoReply, hardware_errors
-
-SETTLE, PATIENCE, AGAIN = 0.5, 2.0, 0.1  # [s] until the first ping, until giving up, between pings
 
 
 def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready: Callable[[], None]) -> None:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeEnv, FakeRobot
+from tests.fakes import CONF, ROBOT_SPEC, SEARCH_PATH, FakeRobot
 from tests.session_runs import MOTION, ROBOT, SIMULATION, Clock, commanders, config_of, run
 from vla.command.errors import CommandError, InterruptedRunError, RefusedError
 from vla.data.lerobot.reader import read_dataset
@@ -21,7 +21,7 @@ from vla.protocols import SafetyStop, SpecTeleoperator, Teleoperator
 from vla.runtime.inbox import Inbox
 from vla.session.replay import replay
 from vla.session.session import main
-from vla.session.words import WordsReader, hear
+from vla.session.words import WordsReader
 from vla.teleop.absent import Absent
 from vla.teleop.scripted import Scripted
 
@@ -253,65 +253,6 @@ def test_what_fails_ends_with_a_robot_that_holds_and_a_recording(tmp_path, robot
     assert (episode.length, episode.metadata["outcome"]) == (steps, outcome)
 
 
-def test_words_may_change_while_it_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("go left\n"))
-    started = []
-    monkeypatch.setattr(WordsReader, "start", lambda self: started.append(self))
-    say = lambda: started[0]._listen()  # noqa: E731
-    _, printed, dataset = run(tmp_path, *ROBOT, "max_s=0.2", "words=stdin", clock=Clock({4: say}))
-    assert dataset[0].columns["instruction"].tolist() == ["wave"] * 4 + ["go left"] * 6
-    assert dataset[0].columns["events"][4] == "words: go left"
-    assert "words: go left" in printed
-
-
-def test_words_of_a_pipe_are_not_lost_in_the_reset(tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("go left\n"))
-    _, _, dataset = run(tmp_path, *ROBOT, "max_s=5", "words=stdin", "film=false")
-    assert dataset[0].columns["instruction"][-1] == "go left"
-
-
-def test_one_odd_byte_does_not_end_the_listening(tmp_path, monkeypatch):
-    pipe = io.TextIOWrapper(io.BytesIO(b"t\xfcrkis\ngo left\n"), encoding="utf-8")
-    monkeypatch.setattr("sys.stdin", pipe)
-    _, _, dataset = run(tmp_path, *ROBOT, "max_s=5", "words=stdin", "film=false")
-    assert dataset[0].columns["instruction"][-1] == "go left"
-
-
-def test_a_listener_that_breaks_ends_the_session():
-    def broken():
-        yield "go left"
-        raise OSError("the terminal is gone")
-
-    inbox, said = Inbox("wave"), []
-    reader = WordsReader(broken(), inbox, lambda: None, said.append)
-    reader.start()
-    reader.thread.join(10)
-    assert "nobody listens to words any more: OSError: the terminal is gone" in inbox.stop_reason
-    inbox.clear()
-    assert inbox.stop_reason
-    assert said[-1] == inbox.stop_reason
-
-
-def test_a_scene_with_words_of_its_own_is_told_and_recorded_with_them(tmp_path, monkeypatch):
-    original = FakeEnv.reset
-
-    def reset(self, **options):
-        raw, info = original(self, **options)
-        self.words = f"scene {options['options']['trial']}"
-        return raw, {**info, "instruction": self.words}
-
-    monkeypatch.setattr(FakeEnv, "reset", reset)
-    rows, _, dataset = run(tmp_path, *SIMULATION, "episodes=2")
-    assert [row["instruction"] for row in rows] == ["scene 0", "scene 1"]
-    assert [dataset[number].instruction for number in range(2)] == ["scene 0", "scene 1"]
-    assert set(dataset[1].columns["instruction"]) == {"scene 1"}
-
-
-def test_words_that_are_given_count_more_than_the_tasks(tmp_path):
-    (row,), _, dataset = run(tmp_path, *SIMULATION, "instruction=grab it")
-    assert row["instruction"] == dataset[0].instruction == "grab it"
-
-
 def test_a_film_that_cannot_be_written_takes_no_recording_with_it(tmp_path):
     (tmp_path / "videos").write_text("a file where its folder should be")
     (row,), _, dataset = run(tmp_path, *SIMULATION)
@@ -324,24 +265,6 @@ def test_a_film_that_cannot_be_written_takes_no_recording_with_it(tmp_path):
 def test_seconds_are_whole_ticks(tmp_path, robots, seconds, steps):
     (row,), _, _ = run(tmp_path, *ROBOT, f"max_s={seconds}", "film=false")
     assert row["steps"] == steps
-
-
-def test_typed_lines():
-    inbox, released = Inbox("wave"), []
-    release = lambda: released.append(True)  # noqa: E731
-    assert [hear(line, inbox, release) for line in ("\n", "go left \n")] == ["", "words: go left"]
-    assert released == [True]
-    assert inbox.instruction == "go left"
-    assert "no such command" in hear("/dnoe", inbox, release)
-    assert not inbox.succeeded
-    hear("/done", inbox, release)
-    hear("/stop", inbox, release)
-    assert inbox.succeeded
-    assert inbox.stop_reason == "/stop was typed"
-    reader = WordsReader(["turn"], inbox, release, print)
-    reader.start()
-    reader.thread.join(10)
-    assert inbox.instruction == "turn"
 
 
 @pytest.mark.parametrize(
