@@ -74,11 +74,15 @@ class Health:
                 events.append(f"{who}: {servo.voltage:.1f} V, at least {warmth.low_voltage:.1f}; check the supply")
             silent = state.stale.get(id, 0)
             if silent > self._config.watch.stale_ticks:
-                holds.append(f"{who}: no answer for {silent} ticks, or an impossible one; check its cables")
+                what, remedy = f"no answer for {silent} ticks", "check its cables"
+                if id in state.impossible:
+                    what = f"says for {silent} ticks that it is where it cannot be"
+                    remedy = "look at joint and encoder, then start anew"
+                holds.append(f"{who}: {what}; {remedy}")
             if id in state.alerts and id != GRIPPER_ID:
                 holds.append(
                     f"{who}: hardware error, its motor is off; support the arm, remove load or heat, then bring it "
-                    "back with scripts/revive.py"
+                    "back with scripts/revive.py, a leader by switching its power off and on"
                 )
         holds += self._disagreements(state)
         pace = Pace.HOLD if holds else Pace.SLOW if slow else Pace.FULL

@@ -21,7 +21,7 @@ from vla.types import ActionSpec, FloatArray
 ALIGNED = 0.08  # [rad] from where the followers are, when the person may take over
 LEAD = 0.15  # [rad] no farther ahead of a leader is its goal, or it would spring there when a hand lets it go
 BLEND = 1.0  # [s] in which what is left of that distance is taken back
-CAUGHT = 0.1  # so near to what its follower was told a leader's gripper takes it over; open is 1
+CAUGHT, REOPENED = 0.1, 0.3  # so near to a closed gripper, or so far opened again, a leader's takes it over
 OPENED = 0.1  # [rad] beyond the squeeze a gripper counts as open again; a trembling hand is no new squeeze
 
 
@@ -59,7 +59,8 @@ class LeaderArms:
         self.workers: tuple[ArmWorker, ...] = ()
         self._phase, self._opened, self._asked = _Phase.FREE, False, False
         self._offset, self._since = np.zeros(14), 0.0
-        self._kept, self._side = np.zeros(14), np.zeros(14)  # grippers' commands that nobody has caught up with
+        self._kept, self._closest = np.zeros(14), np.zeros(14)
+        self._keeps = np.zeros(14, dtype=bool)  # grippers that would open if they followed their leaders
 
     def prepare(self, spec: ActionSpec) -> None:
         """Make sure that the robot is commanded with what leaders say: where 14 joints are.
@@ -135,23 +136,25 @@ class LeaderArms:
         if not there:
             return False
         self._release(_Phase.COMMANDING)
-        self._since, away = self._clock.now(), action - self._measured()
-        self._offset = np.where(self._grippers_of(), 0.0, away)
-        self._kept, self._side = action.copy(), np.where(self._grippers_of(), np.sign(away), 0.0)
+        self._since, measured = self._clock.now(), self._measured()
+        self._offset = np.where(self._grippers_of(), 0.0, action - measured)
+        self._kept, self._closest, self._keeps = action.copy(), measured, self._grippers_of()
         return True
 
     def get_action(self) -> FloatArray:
         """(14,) where the leaders are, within the followers' limits.
 
-        A follower's gripper stays as it was told until the leader's has come there, or what it holds would fall.
+        A follower's gripper stays as closed as it was told until the leader's has come there, or what it holds would
+        fall; or until it was opened on purpose, for a trigger may end before it is closed.
 
         Raises:
             SafetyStop: a leader does not answer any more.
         """
         self._ready()
         left, measured = max(0.0, 1.0 - (self._clock.now() - self._since) / BLEND), self._measured()
-        self._side = np.where(self._side * (self._kept - measured) > CAUGHT, self._side, 0.0)
-        action = np.where(self._side != 0, self._kept, measured + left * self._offset)
+        self._closest = np.minimum(self._closest, measured)
+        self._keeps &= (measured > self._kept + CAUGHT) & (measured < self._closest + REOPENED)
+        action = np.where(self._keeps, self._kept, measured + left * self._offset)
         return np.clip(action, self._low, self._high)
 
     def disconnect(self) -> None:

@@ -6,6 +6,7 @@ A servo that presses with most of its torque for two seconds switches itself off
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from robot_drivers.aloha.layout import ArmLayout
 from robot_drivers.aloha.state import ArmState
@@ -22,7 +23,7 @@ class Resistance:
 
     def __init__(self, layout: ArmLayout, share: float, patience: float) -> None:
         joints = layout.primaries[:-1]
-        self._names = [servo.joint for servo in joints]
+        self._names, self._ids = [servo.joint for servo in joints], [servo.id for servo in joints]
         self._most = np.array([share * servo.model.stall_effort for servo in joints])
         self._units = ["A" if servo.model.has_current else "of its largest torque" for servo in joints]
         self._patience = patience
@@ -32,6 +33,11 @@ class Resistance:
         """Begin to watch anew."""
         self._since = None
 
+    def pressing(self, state: ArmState) -> npt.NDArray[np.bool_]:
+        """(7,) which of them press, as far as they answer."""
+        fresh = [id not in state.stale for id in self._ids]
+        return np.append(fresh & (np.abs(state.effort[:-1]) > self._most), False)
+
     def objection(self, state: ArmState, now: float) -> str:
         """Which joint presses, and how hard; empty if none does.
 
@@ -39,7 +45,7 @@ class Resistance:
             state: measured.
             now: [s]
         """
-        pressed = np.abs(state.effort[:-1]) > self._most
+        pressed = self.pressing(state)
         if not pressed.any():
             self._since = None
             return ""

@@ -6,11 +6,12 @@ Never by itself: while they reboot nothing holds the joint, so somebody must sup
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from robot_drivers.aloha.arm import Arm
 from robot_drivers.aloha.recovery import AGAIN, PATIENCE, SETTLE
 from robot_drivers.clock import Clock
-from robot_drivers.dynamixel.errors import NoReply, hardware_errors
+from robot_drivers.dynamixel.errors import CorruptReply, NoReply, hardware_errors
 
 
 def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready: Callable[[], None]) -> None:
@@ -26,7 +27,7 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
     Raises:
         ValueError: there is no such joint.
         BusError: see `errors`; what was not switched on yet stays without torque.
-        RuntimeError: none of its servos reports an error, or one still does.
+        RuntimeError: none of its servos reports an error or is limp, or one still reports an error.
     """
     servos = [servo for servo in arm.layout.servos if servo.joint == joint]
     if not servos:
@@ -37,13 +38,15 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
     try:
         off = {servo.id: bus.read(servo.id, servo.model["hardware_error_status"]) for servo in servos}
         broken = [servo for servo in servos if off[servo.id]]
-        if not broken:
+        limp = [servo for servo in servos if not bus.read(servo.id, servo.model["torque_enable"])]
+        if not broken and not limp:  # limp only: it broke off after the reboot
             raise RuntimeError(f"{bus.name} {joint}: expected a hardware error, got none; nothing was rebooted")
         for servo in broken:
             say(f"{bus.name} {joint} (ID {servo.id}): {', '.join(hardware_errors(off[servo.id]))}")
         ready()
         for servo in broken:
-            bus.reboot(servo.id)
+            with suppress(NoReply, CorruptReply):  # it may be rebooting all the same; the pings will tell
+                bus.reboot(servo.id)
         clock.sleep_until(clock.now() + SETTLE)
         end = clock.now() + PATIENCE
         for servo in broken:
@@ -65,6 +68,6 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
 def _answers(arm: Arm, id: int) -> bool:
     try:
         arm.bus.ping(id)
-    except NoReply:
+    except (NoReply, CorruptReply):
         return False
     return True

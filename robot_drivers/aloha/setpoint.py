@@ -16,8 +16,6 @@ from robot_drivers.aloha.state import ArmState
 from robot_drivers.aloha.watchdog import HostWatchdog, Silence
 from vla.types import FloatArray
 
-GIVE = 0.15  # [rad] no arm that is well sags so far below its goal; something is in its way
-
 
 class Mode(StrEnum):
     """Where goals come from."""
@@ -58,6 +56,7 @@ class Setpoint:
         """Begin a slow move to [rad] (7,) that takes `seconds`, or longer if it must; commands are not awaited."""
         self._host.release()
         self._guard.reset()
+        self._resistance.reset()
         self._move = MinimumJerk(self.goal.copy(), end.copy(), now, max(self.move_time(end), seconds))
         self.mode = Mode.MOVE
 
@@ -88,11 +87,10 @@ class Setpoint:
         """[s] that a slow move to [rad] (7,) takes."""
         return duration(self.goal, end, self._config.homing)
 
-    def react(self, state: ArmState, now: float, *, may_rest: bool) -> str:
+    def react(self, now: float, *, may_rest: bool) -> str:
         """Hold or go to rest if nobody commands; an event in words, or nothing.
 
         Args:
-            state: measured.
             now: [s]
             may_rest: False for an arm at fault, which stays where it is.
         """
@@ -102,7 +100,6 @@ class Setpoint:
             return "nobody commands; going to rest slowly"
         if silence == Silence.HOLD and self.mode == Mode.FOLLOW:
             self.mode = Mode.HOLD
-            self.stay(state, np.abs(state.position - self.goal) > GIVE)
             return "no fresh command; holding"
         return ""
 
@@ -128,6 +125,7 @@ class Setpoint:
         elif objection := self._resistance.objection(state, now):
             self._resistance.reset()
             self.hold(state)
-            self.stay(state)  # also one that held already: it would press on until its servo gives up
+            # Also of an arm that held already: they would press on until their servos give up. The others do not sink.
+            self.stay(state, self._resistance.pressing(state))
             return f"gave way: {objection}"
         return ""

@@ -73,6 +73,7 @@ class ArmState:
         servos: by ID, shadows included.
         stale: by ID, how many ticks ago it was read, for those that did not answer this time.
         alerts: IDs that report a hardware error.
+        impossible: stale ones that did answer, but with a position that they cannot have.
     """
 
     time: float
@@ -82,6 +83,7 @@ class ArmState:
     servos: Mapping[int, ServoState]
     stale: Mapping[int, int]
     alerts: frozenset[int]
+    impossible: frozenset[int] = frozenset()
 
 
 class StateKeeper:
@@ -140,6 +142,7 @@ class StateKeeper:
             servos={id: self._servos[id] for id in self._layout.ids},  # not in the order of their first answers
             stale=dict(self._stale),
             alerts=frozenset(alerts),
+            impossible=frozenset(id for id in self._stale if self._heard.get(id) == now),
         )
 
     def _reachable(self, id: int, seen: ServoState) -> bool:

@@ -207,7 +207,7 @@ class ArmWorker:
                 return
             if paused:  # the servos' watchdog may have fired meanwhile
                 self._fail(f"{self.arm.bus.name}: the host was away for too long", restore=True)
-            self._read(now, max(due - SPARE, now + LEAST))
+            self._read(now, max(due - SPARE, self._clock.now() + LEAST))
             self._act(now)
         except Unplugged as error:
             self._fail(f"{self.arm.bus.name}: unplugged: {error}")
@@ -229,7 +229,7 @@ class ArmWorker:
                 self._setpoint.adopt(state, seen)
                 self._unseen -= seen
         end = until + SPARE - GOALS
-        if event := self._recovery.step(state.alerts, now, end):
+        if event := self._recovery.step(state.alerts.difference(state.stale), now, end):
             self._note(event)
         self._unseen |= self._recovery.silent  # after its reboot the gripper's goal is where it stands
         short = self._clock.now() > until - LOOK
@@ -240,7 +240,7 @@ class ArmWorker:
 
     def _act(self, now: float) -> None:
         with self.arm.bus.line(), self._lock:
-            if event := self._setpoint.react(self.state, now, may_rest=not self.fault):
+            if event := self._setpoint.react(now, may_rest=not self.fault):
                 self._note(f"{self.arm.bus.name}: {event}")
             share = self._config.warmth.slow_share if self.verdict.pace == Pace.SLOW else 1.0
             limp = np.array([not self.arm.torque[servo.id] for servo in self.arm.layout.primaries])
@@ -288,7 +288,7 @@ class ArmWorker:
             Unplugged: the port is gone; nothing is written until this has succeeded.
         """
         state = self.arm.read(self._recovery.silent)
-        dumb = () if state is None else tuple(state.stale)
+        dumb = () if state is None else tuple(state.stale.keys() - state.impossible)
         self._ram.suspect(dumb)  # a servo that is dead for good must not keep the others waiting
         for servo in self.arm.layout.servos:
             if servo.id not in self.arm.bus.alerts.union(self._recovery.silent, dumb):

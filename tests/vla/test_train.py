@@ -127,6 +127,16 @@ def test_a_state_is_not_continued_from_another_start(dataset, tmp_path, oft, rec
         train(dataset, tmp_path, *overrides)
 
 
+def test_a_training_that_was_begun_before_its_start_was_kept_goes_on(dataset, tmp_path):
+    train(dataset, tmp_path / "first", *MINI, "train.steps=1")
+    overrides = (*MINI, f"init={tmp_path / 'first' / 'run' / 'checkpoint'}", "train.steps=1")
+    train(dataset, tmp_path, *overrides)
+    path = tmp_path / "run" / "begun.json"
+    begun = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in begun.items() if name != "init"}))
+    assert "continued" in train(dataset, tmp_path, *overrides)
+
+
 def test_a_word_where_a_list_belongs_is_refused(tmp_path):
     with pytest.raises(RefusedError, match=r"datasets: expected a list, such as datasets=\[data/demos\]"):
         train("any", tmp_path, *MINI, "datasets=data/demos")

@@ -58,7 +58,8 @@ def train_mini(config: Mapping[str, Any], folder: Path, stream: TextIO) -> None:
     frames = [as_learned(each, embodiment) for each in frames]
     statistics = start.statistics if start else make_statistics(frames, network.rotation)
     begun = learned_from(config["datasets"], frames, statistics)
-    keep(folder, "begun.json", {**begun, "init": digests(Path(config["init"]))} if start else begun)
+    begins_with = {"init": digests(Path(config["init"]))} if start else {}
+    keep(folder, "begun.json", {**begun, **begins_with}, lately=["init"])
     samples = Samples(
         frames,
         statistics,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def keep(folder: Path, name: str, wanted: Mapping[str, Any]) -> None:
+def keep(folder: Path, name: str, wanted: Mapping[str, Any], *, lately: Collection[str] = ()) -> None:
     """Keep what a training is begun with; a state is continued with the same only.
 
     Before the first state nothing is bound: a first command with a mistake does not occupy the folder.
@@ -55,12 +55,15 @@ def keep(folder: Path, name: str, wanted: Mapping[str, Any]) -> None:
         folder: of the run.
         name: of the file in it; a state without one takes what it is given.
         wanted: JSON values.
+        lately: keys that a folder which was begun before they were kept may lack.
 
     Raises:
         RefusedError: the folder holds a state that was begun with something else.
     """
     path, now = folder / name, json.loads(json.dumps(wanted))  # as it will be read: lists, no tuples
     begun = _read(path) if path.exists() else None
+    if begun is not None:
+        begun = {**{key: now[key] for key in lately if key in now}, **begun}
     if begun == now:
         return
     if begun is not None and (folder / STATE).exists():

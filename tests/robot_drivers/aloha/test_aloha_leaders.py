@@ -68,10 +68,8 @@ def test_leaders_come_slowly_to_the_followers_and_then_go_limp():
             assert not any(bench.read(id, "torque_enable", bus) for id in range(1, 10))
         first = leaders.get_action()
         assert np.abs(first - HOME)[:6].max() < 0.02
-        for gripper in (0.2, -0.6):  # by the followers', which wait for it
-            hand(bench, gripper=gripper, waist=0.4)
-            bench.wait(1.5)
-            leaders.get_action()
+        hand(bench, gripper=-0.6, waist=0.4)
+        bench.wait(1.5)
         assert leaders.get_action()[0] == pytest.approx(0.4, abs=0.02)
         assert leaders.get_action()[6] == pytest.approx((-0.6 + 0.6842) / (0.3083 + 0.6842), abs=0.01)
         leaders.hand_back()
@@ -123,10 +121,8 @@ def test_a_leader_that_is_held_back_does_not_spring_when_it_is_let_go():
 def test_18_a_leader_outside_the_followers_limits_is_clamped():
     with teleoperation() as (bench, leaders):
         take_over(bench, leaders)
-        for gripper in (0.2, -1.5):  # by the followers', which wait for it
-            hand(bench, shoulder=1.9, elbow=-2.1, gripper=gripper)
-            bench.wait(3.0)
-            leaders.get_action()
+        hand(bench, shoulder=1.9, elbow=-2.1, gripper=-1.5)
+        bench.wait(3.0)
         action = leaders.get_action()
         spec = bench.robot.action_spec
         assert bench.backend.motion().position[15] == pytest.approx(1.9, abs=0.01)
@@ -367,3 +363,19 @@ def test_a_gripper_that_holds_something_stays_closed_until_the_leaders_is_closed
         bench.backend.guide(Keyframes([(0.0, {"leader_right/gripper": 0.2})]))  # now it is the person's
         bench.wait(1.0)
         assert leaders.get_action()[13] > 0.8
+
+
+def test_a_trigger_that_ends_too_early_opens_the_gripper_all_the_same():
+    with teleoperation() as (bench, leaders):
+        told = HOME.copy()
+        told[[6, 13]] = 0.0
+        bench.backend.guide(Keyframes([(0.0, {"leader_left/gripper": -0.6, "leader_right/gripper": 0.2})]))
+        assert not leaders.wants_control()
+        bench.wait(1.0)
+        assert leaders.wants_control()
+        while not leaders.align(told):
+            bench.wait(TICK)
+        for angle, kept in ((-0.5, True), (-0.3, True), (0.0, False), (0.2, False)):  # 0.19, 0.39, 0.69, 0.89 open
+            bench.backend.guide(Keyframes([(0.0, {"leader_right/gripper": angle})]))
+            bench.wait(1.0)
+            assert (leaders.get_action()[13] == 0.0) == kept

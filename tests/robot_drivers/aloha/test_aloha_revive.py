@@ -55,6 +55,19 @@ def test_it_holds_again_where_hands_hold_it_and_the_arms_can_be_connected(broken
     bench.robot.disconnect()
 
 
+def test_what_broke_off_after_the_reboot_is_gone_on_with(broken, monkeypatch):
+    bench, said = broken
+    bench.fault(FaultKind.DROP_REPLY, ids=SHOULDER, instructions=(8,))  # a reboot without an answer
+    bench.fault(FaultKind.CORRUPT, ids=SHOULDER, instructions=(1,), times=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("robot_drivers.aloha.arm.Arm.recover", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            revive(bench, said)
+    assert bench.read(2, "torque_enable") == 0
+    revive(bench, said)
+    assert all(bench.read(id, "torque_enable") == 1 for id in SHOULDER)
+
+
 def test_nobody_who_supports_it_and_nothing_is_rebooted(broken):
     bench, said = broken
 
