@@ -27,7 +27,7 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
     Raises:
         ValueError: there is no such joint.
         BusError: see `errors`; what was not switched on yet stays without torque.
-        RuntimeError: none of its servos reports an error or is limp, or one still reports an error.
+        RuntimeError: none of its servos reports an error, or one still does.
     """
     servos = [servo for servo in arm.layout.servos if servo.joint == joint]
     if not servos:
@@ -38,8 +38,7 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
     try:
         off = {servo.id: bus.read(servo.id, servo.model["hardware_error_status"]) for servo in servos}
         broken = [servo for servo in servos if off[servo.id]]
-        limp = [servo for servo in servos if not bus.read(servo.id, servo.model["torque_enable"])]
-        if not broken and not limp:  # limp only: it broke off after the reboot
+        if not broken and not _let_go(arm, joint):
             raise RuntimeError(f"{bus.name} {joint}: expected a hardware error, got none; nothing was rebooted")
         for servo in broken:
             say(f"{bus.name} {joint} (ID {servo.id}): {', '.join(hardware_errors(off[servo.id]))}")
@@ -63,6 +62,13 @@ def revive(arm: Arm, joint: str, clock: Clock, say: Callable[[str], None], ready
         say(f"{bus.name} {joint}: holds where it stands")
     finally:
         bus.close()
+
+
+def _let_go(arm: Arm, joint: str) -> bool:
+    """Whether it is limp in an arm that holds: somebody broke off after the reboot."""
+    on = {servo.id: arm.bus.read(servo.id, servo.model["torque_enable"]) for servo in arm.layout.servos}
+    own = [on[servo.id] for servo in arm.layout.servos if servo.joint == joint]
+    return any(on.values()) and not all(own)
 
 
 def _answers(arm: Arm, id: int) -> bool:
