@@ -46,6 +46,7 @@ class Health:
 
     def __init__(self, name: str, layout: ArmLayout, config: ArmConfig) -> None:
         self._name, self._layout, self._config = name, layout, config
+        self._who = {servo.id: f"{name} {servo.joint} (ID {servo.id})" for servo in layout.servos}
         self._apart = dict.fromkeys(layout.shadows, 0)
 
     def judge(self, state: ArmState, excused: frozenset[int] = frozenset()) -> Verdict:
@@ -61,8 +62,7 @@ class Health:
         for id, servo in state.servos.items():
             if id in excused:
                 continue
-            who = f"{self._name} {self._layout.servo(id).joint} (ID {id})"
-            warmth = self._config.warmth
+            who, warmth = self._who[id], self._config.warmth
             if servo.temperature >= warmth.stop:
                 holds.append(f"{who}: {servo.temperature:.0f} degC, at most {warmth.stop:.0f}; let it cool for 20 min")
             elif servo.temperature >= warmth.slow:

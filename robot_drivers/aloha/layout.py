@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -79,17 +80,17 @@ class ArmLayout:
     high: FloatArray  # (6,)
     rest: FloatArray  # (6,)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[int, ...]:
         """All IDs."""
         return tuple(servo.id for servo in self.servos)
 
-    @property
+    @cached_property
     def primaries(self) -> tuple[ServoLayout, ...]:
         """The seven servos that take goals: six joints, then the gripper."""
         return tuple(servo for servo in self.servos if servo.shadows is None)
 
-    @property
+    @cached_property
     def shadows(self) -> tuple[tuple[int, int], ...]:
         """(primary, shadow) IDs."""
         return tuple((servo.shadows, servo.id) for servo in self.servos if servo.shadows is not None)

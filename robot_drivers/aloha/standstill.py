@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 SLEEP = 0.001  # [s]
@@ -23,11 +23,14 @@ Interval = tuple[float, float]  # [s] begin and end on the monotonic clock
 
 
 @contextmanager
-def standstills() -> Iterator[list[Interval] | None]:
-    """Watch while inside; the list is filled at the end. None if this user may not have real-time priority."""
+def standstills(cpus: Collection[int]) -> Iterator[list[Interval] | None]:
+    """Watch these processors while inside; the list is filled at the end.
+
+    None if this user may not have real-time priority.
+    """
     watchers = [
         subprocess.Popen([sys.executable, "-m", __name__, str(cpu)], stdout=subprocess.PIPE, text=True)
-        for cpu in sorted(os.sched_getaffinity(0))
+        for cpu in sorted(cpus)
     ]
     begun = [watcher.stdout.readline().strip() for watcher in watchers if watcher.stdout]
     found: list[Interval] | None = [] if begun == [WATCHING] * len(watchers) else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from vla.types import FloatArray
 
 FASTEST = 10.0  # [rad/s] no joint with torque turns faster, whatever pushes it
 SLACK = 0.1  # [rad] beside that
-ADDRESS, LENGTH = 126, 21  # current or load, velocity, position, both trajectories, voltage, temperature
+ADDRESS = 126
+_BLOCK = struct.Struct("<hii8xHB")  # current or load, velocity, position, both trajectories, voltage, temperature
+LENGTH = _BLOCK.size
 
 
-@dataclass(frozen=True)
-class ServoState:
+class ServoState(NamedTuple):
     """One servo at one moment.
 
     Attributes:
@@ -47,17 +50,15 @@ class ServoState:
         if len(data) != LENGTH:
             raise ValueError(f"servo state: expected {LENGTH} bytes, got {len(data)}: {data.hex(' ')!r}")
 
-        def number(start: int, size: int, *, signed: bool = True) -> int:
-            return int.from_bytes(data[start : start + size], "little", signed=signed)
-
+        effort, velocity, position, voltage, temperature = _BLOCK.unpack(data)
         scale = units.CURRENT if has_current else units.LOAD
         return cls(
             time=time,
-            position=number(6, 4),
-            velocity=number(2, 4) * units.VELOCITY.factor,
-            effort=number(0, 2) * scale.factor,
-            voltage=number(18, 2, signed=False) * units.VOLTAGE.factor,
-            temperature=float(number(20, 1, signed=False)),
+            position=position,
+            velocity=velocity * units.VELOCITY.factor,
+            effort=effort * scale.factor,
+            voltage=voltage * units.VOLTAGE.factor,
+            temperature=float(temperature),
         )
 
 

@@ -122,7 +122,8 @@ def test_a_port_has_one_owner(emulation):
 def test_the_benchmark_measures_every_scheme():
     lines: list[str] = []
     results = run(3.0, lines.append)
-    assert len(results) == len(lines) == 4
+    assert len(results) == 4
+    assert sum(line.startswith("|") for line in lines) == 4  # each as soon as it is there
     assert all(result.ticks > 100 for result in results)
     assert "plain SDK, arms in sequence" in table(results)
 
