@@ -3,8 +3,9 @@
 The published protocol seeds numpy with 0, then hard-resets before every trial. Fixtures without joints are
 placed by the random generator at each reset and are not part of the saved initial states, so a trial's scene
 depends on how many resets came before it. Here the generator's state before each reset is found once, by
-replaying the draws without recompiling the model; a trial then starts from its own generator state on a
-pristine model. The same robosuite code places everything, so the result is bit-identical.
+replaying the draws without recompiling the model, up to the last trial that was asked for; a trial then starts
+from its own generator state on a pristine model. The same robosuite code places everything, so the result is
+bit-identical.
 
 Three properties of the stock hard reset are reproduced on purpose:
 - a task's list of joint samplers (open drawers, lit stoves) grows by one copy with every reset;
@@ -15,6 +16,7 @@ Three properties of the stock hard reset are reproduced on purpose:
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 from collections.abc import Iterator
@@ -56,15 +58,19 @@ class Scene:
                 f"got {stored.shape[1]}; the file belongs to another scene"
             )
         self._samplers = list(self.upstream.object_property_initializers)
-        self._generators, drawn = self._replay_resets(OWN_TRIALS if stored is None else len(stored))
-        self.init_states = drawn if stored is None else stored  # (trials, 1 + nq + nv)
+        self._replay = self._replay_resets()
+        self._generators: list[tuple[int, Any]] = []  # of the trials that were replayed so far
+        self.init_states = self._drawn() if stored is None else stored  # (trials, 1 + nq + nv)
         self.controller = LeanController(self.upstream)
 
     def reset(self, trial: int) -> None:
         """Put the simulator in the state that the stock protocol has after `set_init_state` of trial `trial`."""
-        resets, generator = self._generators[trial]
-        with _numpy_generator(generator):
-            self._reset_scene(resets)
+        if trial < len(self._generators):
+            resets, generator = self._generators[trial]
+            with _numpy_generator(generator):
+                self._reset_scene(resets)
+        while trial >= len(self._generators):  # the last one replayed leaves the scene of this trial
+            self._generators.append(next(self._replay))
         self._begin(self.init_states[trial])
 
     def randomize(self, seed: int) -> None:
@@ -136,35 +142,38 @@ class Scene:
         upstream.robots[0].gripper.current_action = np.zeros(upstream.robots[0].gripper.dof)
         upstream._reset_internal()
 
-    def _replay_resets(self, trials: int) -> tuple[list[tuple[int, Any]], FloatArray]:
-        """What the stock protocol's hard resets do, trial by trial.
+    def _replay_resets(self) -> Iterator[tuple[int, Any]]:
+        """What the stock protocol's hard resets do, trial by trial: the scene is then that of the trial.
 
-        Returns:
-            The number of the reset that succeeds and the generator's state before it; and (trials, 1 + nq + nv) where
-            it puts everything.
+        Yields:
+            The number of the reset that succeeds, and the generator's state before it.
 
         Raises:
             ValueError: the samplers find no place for what the task declares.
         """
-        found: list[tuple[int, Any]] = []
-        drawn: list[FloatArray] = []
-        with _numpy_generator(np.random.RandomState(PROTOCOL_SEED).get_state()):
-            resets = 0
-            while len(found) < trials:
-                resets += 1
-                if not found and resets > MAX_PLACEMENTS:
-                    raise ValueError(
-                        f"none of {MAX_PLACEMENTS} placements is free of collisions; the regions in the task's BDDL "
-                        "file are too small for its objects"
-                    )
-                before = np.random.get_state()
-                try:
+        after = np.random.RandomState(PROTOCOL_SEED).get_state()
+        for resets in itertools.count(1):
+            if resets > MAX_PLACEMENTS and not self._generators:
+                raise ValueError(
+                    f"none of {MAX_PLACEMENTS} placements is free of collisions; the regions in the task's BDDL "
+                    "file are too small for its objects"
+                )
+            before, placed = after, False
+            with _numpy_generator(before):
+                with contextlib.suppress(self._randomization_error):
                     self._reset_scene(resets)
-                except self._randomization_error:
-                    continue
-                found.append((resets, before))
-                drawn.append(self.flat_state())
-        return found, np.stack(drawn)
+                    placed = True
+                after = np.random.get_state()
+            if placed:
+                yield resets, before
+
+    def _drawn(self) -> FloatArray:
+        """(trials, 1 + nq + nv) where the resets put everything; for a task without stored states."""
+        states: list[FloatArray] = []
+        while len(states) < OWN_TRIALS:
+            self._generators.append(next(self._replay))
+            states.append(self.flat_state())
+        return np.stack(states)
 
 
 def axis_angle(quaternion: FloatArray) -> FloatArray:

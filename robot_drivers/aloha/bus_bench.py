@@ -99,10 +99,10 @@ def run(seconds: float, say: Callable[[str], None], schemes: Collection[str] = t
 
         everywhere({"kind": "slow_bus", "ids": [1, 254], "value": REPLY_DELAY})
         measure: dict[str, Callable[[str, Mapping[str, str], float], Result]] = {
-            "fast": partial(_driver, fast=True),
-            "sync": partial(_driver, fast=False),
+            "fast": partial(_driver, say=say, fast=True),
+            "sync": partial(_driver, say=say, fast=False),
             "sdk": _sdk,
-            "lossy": partial(_driver, fast=True, then=drop),  # the last one: replies stay lossy
+            "lossy": partial(_driver, say=say, fast=True, then=drop),  # the last one: replies stay lossy
         }
         results = []
         for scheme, name in SCHEMES.items():
@@ -155,7 +155,13 @@ def emulator(*options: str) -> Iterator[tuple[Mapping[str, str], Callable[..., A
 
 
 def _driver(
-    name: str, links: Mapping[str, str], seconds: float, *, fast: bool, then: Callable[[], None] = lambda: None
+    name: str,
+    links: Mapping[str, str],
+    seconds: float,
+    *,
+    say: Callable[[str], None],
+    fast: bool,
+    then: Callable[[], None] = lambda: None,
 ) -> Result:
     clock, config = SystemClock(), ArmConfig()
     workers = []
@@ -175,8 +181,9 @@ def _driver(
     began, used = time.monotonic(), time.process_time()
     while (elapsed := time.monotonic() - began) < seconds:
         for worker in workers:
-            if worker.trouble:
+            if trouble := worker.trouble:
                 stops += 1
+                say(f"stopped after {elapsed:.1f} s: {trouble}")
                 worker.clear_fault()
             elif worker.arm.torque[1]:  # a follower: a slow wave, so that goals change
                 with suppress(SafetyStop):  # counted the next time

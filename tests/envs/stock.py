@@ -1,6 +1,6 @@
 """Records the stock sequential protocol: what ours must equal bit for bit.
 
-Run as a program (`python tests/envs/stock.py SUITE TASK TRIALS STEPS images|blind OUT.npz`) so that upstream's
+Run as a program (`python tests/envs/stock.py TRIALS STEPS images|blind OUT SUITE:TASK ...`) so that upstream's
 OpenGL contexts never meet ours in one process.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +55,28 @@ def record(suite: str, task_id: int, trials: int, steps: int, images: bool) -> d
     return {name: np.array([[row[name] for row in rows] for rows in trajectories]) for name in rows[0]}
 
 
-def protocol(out: Path, suite: str, task_id: int, trials: int, steps: int, images: bool) -> dict[str, np.ndarray]:
-    """`record` in a process of its own."""
-    program = [sys.executable, str(ROOT / "tests/envs/stock.py"), suite, str(task_id), str(trials), str(steps)]
+def protocols(
+    out: Path, tasks: Sequence[tuple[str, int]], trials: int, steps: int, images: bool
+) -> dict[tuple[str, int], dict[str, np.ndarray]]:
+    """`record` of each (suite, task), all in one process of their own.
+
+    Args:
+        out: folder that takes a file of each.
+    """
+    program = [sys.executable, str(ROOT / "tests/envs/stock.py"), str(trials), str(steps)]
+    names = [f"{suite}:{task_id}" for suite, task_id in tasks]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*program, "images" if images else "blind", str(out)], check=True, env=environment)
-    with np.load(out) as archive:
-        return dict(archive)
+    subprocess.run([*program, "images" if images else "blind", str(out), *names], check=True, env=environment)
+    recorded = {}
+    for number, task in enumerate(tasks):
+        with np.load(out / f"{number}.npz") as archive:
+            recorded[task] = dict(archive)
+    return recorded
 
 
 if __name__ == "__main__":
-    suite, task_id, trials, steps, images, out = sys.argv[1:]
-    np.savez(out, **record(suite, int(task_id), int(trials), int(steps), images == "images"))
+    trials, steps, images, out, *names = sys.argv[1:]
+    for number, name in enumerate(names):
+        suite, task_id = name.rsplit(":", 1)
+        found = record(suite, int(task_id), int(trials), int(steps), images == "images")
+        np.savez(Path(out) / f"{number}.npz", **found)

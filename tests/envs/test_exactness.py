@@ -9,17 +9,22 @@ from envs.libero.env import LiberoEnv
 from envs.libero.scene import axis_angle
 from tests.envs import stock
 
+TASKS = (("libero_spatial", 4), ("libero_object", 0), ("libero_goal", 7), ("libero_10", 9))
+TRIALS, STEPS = 2, 60
 
-@pytest.mark.parametrize(
-    ("suite", "task_id"), [("libero_spatial", 4), ("libero_object", 0), ("libero_goal", 7), ("libero_10", 9)]
-)
-def test_trajectories_equal_the_stock_protocol_in_any_order(tmp_path, suite, task_id):
-    trials, steps = 2, 60
-    expected = stock.protocol(tmp_path / "stock.npz", suite, task_id, trials, steps, images=False)
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    return stock.protocols(tmp_path_factory.mktemp("stock"), TASKS, TRIALS, STEPS, images=False)
+
+
+@pytest.mark.parametrize(("suite", "task_id"), TASKS)
+def test_trajectories_equal_the_stock_protocol_in_any_order(recorded, suite, task_id):
+    expected = recorded[suite, task_id]
     env = LiberoEnv(suite, task_id)
     for trial in (1, 0, 1):
         observation, _ = env.reset(options={"trial": trial})
-        for step, action in enumerate([*stock.random_actions(steps), None]):
+        for step, action in enumerate([*stock.random_actions(STEPS), None]):
             model = env.scene.model
             fixtures = np.concatenate([model.body_pos.ravel(), model.body_quat.ravel()])
             assert np.abs(env.flat_state() - expected["state"][trial, step]).max() == 0
@@ -34,8 +39,9 @@ def test_trajectories_equal_the_stock_protocol_in_any_order(tmp_path, suite, tas
 
 def test_images_equal_the_stock_protocol(tmp_path):
     steps = 4
-    expected = stock.protocol(tmp_path / "stock.npz", "libero_goal", 7, 2, steps, images=True)
-    env = LiberoEnv("libero_goal", 7)
+    task = ("libero_goal", 7)
+    expected = stock.protocols(tmp_path, [task], 2, steps, images=True)[task]
+    env = LiberoEnv(*task)
     for trial in (1, 0):
         observation, _ = env.reset(options={"trial": trial})
         for step, action in enumerate([*stock.random_actions(steps), None]):

@@ -53,7 +53,8 @@ def test_files_are_tasks_in_the_order_of_their_names(folder):
 
 def test_trials_are_what_the_stock_loop_draws_reset_by_reset(folder, env, tmp_path):
     steps = 20
-    expected = stock.protocol(tmp_path / "stock.npz", str(folder), 1, 2, steps, images=False)
+    task = (str(folder), 1)
+    expected = stock.protocols(tmp_path, [task], 2, steps, images=False)[task]
     for trial in (1, 0):
         env.reset(options={"trial": trial})
         for step, action in enumerate([*stock.random_actions(steps), None]):

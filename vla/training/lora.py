@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from vla.models.openvla_oft.model import Inputs, OpenVLAOFT
@@ -46,6 +44,9 @@ def add_lora(model: OpenVLAOFT, settings: LoraSettings) -> None:
 
     The adapters start as zero (B = 0), so that nothing changes yet, and have the type of their base weight.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # here: it takes 5 s, which the small VLA would wait for too
+    from peft.tuners.lora import LoraLayer
+
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
