@@ -18,10 +18,10 @@ eval: setup
 	$(RUN) scripts/eval.py $(ARGS)
 
 test: setup
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-all: setup
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m '' $(ARGS)
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m '' $(ARGS)
 
 lint: setup
 	.venv/bin/ruff check .
