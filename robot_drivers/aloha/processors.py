@@ -8,9 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-LATENCY = Path(
-    "/dev/cpu_dma_latency"
-)  # the kernel's "PM quality of service" interface: a 32-bit number of microseconds
+LATENCY = Path("/dev/cpu_dma_latency")  # the kernel's "PM quality of service": a 32-bit number of microseconds
 
 
 @contextmanager
